@@ -1,0 +1,83 @@
+"""Component families: one file each, all with the contract of `Family`.
+
+To add a family, write a frozen dataclass with `@pytree`, one array per parameter with the components
+on its first axis, and the methods of `Family`; import it below and list it in
+`tests/test_families.py`. EM, starts, weights, missing rows, sampling and the generative functions
+then work with it.
+"""
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from gmm_jax.families.bernoulli import Bernoulli
+from gmm_jax.families.normal import Normal
+
+__all__ = ["Bernoulli", "Family", "Normal"]
+
+
+class Family(Protocol):
+    """What EM, samplers and generative functions ask of k components.
+
+    One point ("event") is a number, or a row of d features when the parameters have two axes.
+    """
+
+    centred: bool
+    """Whether shifting and rescaling the data shifts and rescales the components (`affine`)."""
+
+    @property
+    def n_components(self) -> int:
+        """k, the number of components."""
+        ...
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one point: () or (d,)."""
+        ...
+
+    @staticmethod
+    def check(data: np.ndarray) -> None:
+        """Raise ValueError if no component of this family could have produced `data`."""
+        ...
+
+    def log_prob(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Log density (or log mass) of every point under every component."""
+        ...
+
+    def statistics(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Any:
+        """Sums over points, weighted by responsibility: they add up over blocks of rows."""
+        ...
+
+    def mode(self, statistics: Any, held: Any, floor: Float[Array, ""]) -> Self:
+        """The components of maximum likelihood given `statistics` taken at these components.
+
+        `held` has this structure with booleans: where true, the parameter stays. A component
+        with no responsibility keeps its parameters. `floor` bounds scales from below.
+        """
+        ...
+
+    def collapsed(self, floor: Float[Array, ""]) -> Array:
+        """Which components, k booleans, have shrunk onto a few equal points."""
+        ...
+
+    def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
+        """Draw one point from each named component."""
+        ...
+
+    def affine(self, shift: Array, scale: Array) -> Self:
+        """The components of `shift + scale * x` when these are those of x."""
+        ...
+
+    @classmethod
+    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> Self:
+        """Components to start from: at `centres`, as wide as `spread`."""
+        ...
+
+    @property
+    def order(self) -> Float[Array, "k"]:
+        """What components are sorted by when nothing else names them."""
+        ...

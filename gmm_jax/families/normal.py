@@ -1,0 +1,118 @@
+"""Normal components: one number a point, or d independent features."""
+
+from typing import ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from gmm_jax._checks import per_component, positive, shaped_like
+from gmm_jax._pytree import pytree, rebuild, set_fields
+
+
+class Moments(NamedTuple):
+    """Weighted sums of deviations from the means of the components that took them."""
+
+    counts: Float[Array, "k"]
+    deviations: Float[Array, "k ..."]
+    squares: Float[Array, "k ..."]
+
+
+@pytree
+class Normal:
+    """k normal distributions, with independent features where there are several.
+
+    Args:
+        means: k means, or k rows of d means.
+        scales: Standard deviations, as many as means, or one for all. In the data's unit.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: a scale that is not positive, shapes that differ, NaN.
+
+    Example:
+        >>> from gmm_jax import Normal
+        >>> Normal(means=[350.0, 500.0], scales=[2.0, 2.0]).n_components
+        2
+    """
+
+    means: Float[Array, "k ..."]
+    scales: Float[Array, "k ..."]
+
+    centred: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        means = per_component("means", self.means)
+        scales = shaped_like("scales", self.scales, "means", means)
+        positive("scales", scales)
+        set_fields(self, means=means, scales=scales)
+
+    @property
+    def n_components(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.means.shape[1:]
+
+    @property
+    def order(self) -> Float[Array, "k"]:
+        return self.means.reshape(self.n_components, -1)[:, 0]
+
+    @staticmethod
+    def check(data: np.ndarray) -> None:
+        """Accept any finite numbers."""
+
+    def log_prob(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Log density, summed over features; subtracts before it squares."""
+        standardised = (data[:, None] - self.means) / self.scales
+        terms = -0.5 * standardised**2 - jnp.log(self.scales) - 0.5 * jnp.log(2 * jnp.pi)
+        return terms.reshape(*terms.shape[:2], -1).sum(-1)
+
+    def statistics(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Moments:
+        """Sum responsibilities, deviations from these means, and their squares."""
+        deviations = data[:, None] - self.means
+        shares = responsibilities.reshape(responsibilities.shape + (1,) * (data.ndim - 1))
+        weighted = shares * deviations
+        return Moments(
+            responsibilities.sum(0), weighted.sum(0), (weighted * deviations).sum(0)
+        )
+
+    def mode(self, statistics: Moments, held: "Normal", floor: Float[Array, ""]) -> Self:
+        """Weighted means, then weighted spreads about them, at least `floor`."""
+        means, scales = self.proposed(statistics, held)
+        scales = jnp.where(held.scales, self.scales, jnp.maximum(scales, floor))
+        return rebuild(type(self), means=means, scales=scales)
+
+    def proposed(
+        self, statistics: Moments, held: "Normal"
+    ) -> tuple[Float[Array, "k ..."], Float[Array, "k ..."]]:
+        counts, deviations, squares = statistics
+        counts = counts.reshape(counts.shape + (1,) * (self.means.ndim - 1))
+        occupied = counts > jnp.finfo(counts.dtype).tiny
+        safe = jnp.where(occupied, counts, 1)
+        moved = jnp.where(held.means | ~occupied, 0, deviations / safe)
+        # Squares about the new means: those about the old ones, less what the move explains.
+        variances = squares / safe - 2 * moved * deviations / safe + moved**2
+        scales = jnp.sqrt(jnp.maximum(variances, 0))
+        return self.means + moved, jnp.where(occupied, scales, self.scales)
+
+    def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
+        """A component has collapsed when any of its scales lies at the floor."""
+        at_floor = self.scales <= floor * 1.001
+        return at_floor.reshape(self.n_components, -1).any(-1)
+
+    def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
+        means, scales = self.means[assignments], self.scales[assignments]
+        return means + scales * jax.random.normal(key, means.shape, means.dtype)
+
+    def affine(self, shift: Array, scale: Array) -> Self:
+        return rebuild(type(self), means=shift + scale * self.means, scales=scale * self.scales)
+
+    @classmethod
+    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> Self:
+        return rebuild(cls, means=centres, scales=jnp.full_like(centres, spread))

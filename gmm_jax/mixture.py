@@ -1,0 +1,130 @@
+"""A mixture with known parameters: weights, components, and what they say about a point."""
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import ArrayLike, Float, Int
+
+from gmm_jax._checks import as_floats, proportions
+from gmm_jax._numerics import log_sum_exp, safe_log
+from gmm_jax._pytree import pytree, set_fields
+
+if TYPE_CHECKING:
+    from gmm_jax.families import Family
+
+
+@pytree
+class Mixture:
+    """k components and the share of points that each produces.
+
+    Args:
+        weights: k shares that sum to one.
+        components: k components of one family, such as `Normal` or `Bernoulli`.
+
+    Raises:
+        TypeError: `components` is not a family of components.
+        ValueError: weights that are negative, don't sum to one, or are not k in number.
+
+    Every method takes one point, or an array of points of any shape, and is pure: it works under
+    `jit`, `vmap` and `grad`.
+
+    Example:
+        >>> from gmm_jax import Mixture, Normal
+        >>> bentos = Mixture([0.4, 0.6], Normal([350.0, 500.0], [2.0, 2.0]))
+        >>> [round(float(share), 3) for share in bentos.responsibilities(425.0)]
+        [0.4, 0.6]
+    """
+
+    weights: Float[Array, "k"]
+    components: "Family"
+
+    def __post_init__(self) -> None:
+        if not hasattr(self.components, "log_prob"):
+            raise TypeError(
+                f"components must be a family such as Normal(means, scales) or Bernoulli(probs), "
+                f"got {type(self.components).__name__}."
+            )
+        weights = proportions("weights", as_floats("weights", self.weights))
+        if weights.shape[0] != self.components.n_components:
+            raise ValueError(
+                f"weights has {weights.shape[0]} entries but components has "
+                f"{self.components.n_components}: give one weight per component."
+            )
+        set_fields(self, weights=weights)
+
+    @property
+    def n_components(self) -> int:
+        """k, the number of components."""
+        return self.components.n_components
+
+    def log_joint(self, data: ArrayLike) -> Float[Array, "... k"]:
+        """Log of weight times density, for every point and component."""
+        points, batch = self._points(data)
+        return _log_joint(self, points).reshape(*batch, -1)
+
+    def log_prob(self, data: ArrayLike) -> Float[Array, "..."]:
+        """Log density of the mixture at every point, log sum_k w_k p_k(x), in nats."""
+        points, batch = self._points(data)
+        return _log_prob(self, points).reshape(batch)
+
+    def responsibilities(self, data: ArrayLike) -> Float[Array, "... k"]:
+        """Probability that each component produced each point; sums to one over components."""
+        points, batch = self._points(data)
+        return _responsibilities(self, points).reshape(*batch, -1)
+
+    def assign(self, data: ArrayLike) -> Int[Array, "..."]:
+        """Index of the component that most probably produced each point."""
+        return jnp.argmax(self.log_joint(data), -1)
+
+    def assignment_entropy(self, data: ArrayLike) -> Float[Array, "..."]:
+        """Entropy, in nats, of the component given the point: 0 is certain, log k is a guess."""
+        shares = self.responsibilities(data)
+        return jnp.abs(jnp.sum(shares * safe_log(jnp.where(shares > 0, shares, 1)), -1))
+
+    def sample(self, key: Array, n: int) -> tuple[Float[Array, "n ..."], Int[Array, "n"]]:
+        """Draw `n` points, in random order, and the components that they came from."""
+        assignment_key, point_key = jax.random.split(key)
+        assignments = jax.random.categorical(assignment_key, safe_log(self.weights), shape=(n,))
+        return self.components.sample(point_key, assignments), assignments
+
+    def decision_boundaries(self) -> np.ndarray:
+        """All points where the most probable component changes; see `landscape`."""
+        from gmm_jax.landscape import decision_boundaries
+
+        return decision_boundaries(self)
+
+    def modes(self) -> np.ndarray:
+        """All local maxima of the density; see `landscape`."""
+        from gmm_jax.landscape import modes
+
+        return modes(self)
+
+    def _points(self, data: ArrayLike) -> tuple[Array, tuple[int, ...]]:
+        """Split `data` into a flat run of points and the shape it had without features."""
+        array = jnp.asarray(data, self.weights.dtype)
+        event = self.components.event_shape
+        batch = array.shape[: array.ndim - len(event)]
+        if array.shape[len(batch) :] != event:
+            raise ValueError(
+                f"data has shape {array.shape} but these components have {event[0]} features: "
+                f"its last axis must have length {event[0]}."
+            )
+        return array.reshape(-1, *event), batch
+
+
+@jax.jit
+def _log_joint(mixture: Mixture, points: Array) -> Array:
+    return safe_log(mixture.weights) + mixture.components.log_prob(points)
+
+
+@jax.jit
+def _log_prob(mixture: Mixture, points: Array) -> Array:
+    return log_sum_exp(_log_joint(mixture, points), -1)
+
+
+@jax.jit
+def _responsibilities(mixture: Mixture, points: Array) -> Array:
+    return jax.nn.softmax(_log_joint(mixture, points), -1)
