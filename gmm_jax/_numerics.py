@@ -1,5 +1,6 @@
 """Arithmetic that stays finite where the textbook formula does not."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -16,3 +17,36 @@ def log_sum_exp(x: Array, axis: int) -> Array:
     largest = jnp.where(jnp.isfinite(largest), largest, 0)
     total = jnp.sum(jnp.exp(x - largest), axis=axis)
     return safe_log(total) + jnp.squeeze(largest, axis)
+
+
+def categorical(uniform: Array, log_weights: Array) -> Array:
+    """Turn uniform numbers (...) into indices drawn in proportion to exp log_weights (..., k)."""
+    cumulative = jnp.cumsum(jnp.exp(log_weights - log_weights.max(-1, keepdims=True)), -1)
+    return (cumulative[..., :-1] <= uniform[..., None] * cumulative[..., -1:]).sum(-1)
+
+
+TRIES = 16
+
+
+def log_gamma(key: Array, shape: Array) -> Array:
+    """Draw logs of gamma variables of rate 1, one for each entry of `shape`.
+
+    Marsaglia and Tsang's rejection method [1] accepts more than 95 of 100 proposals, so that 16 of
+    them, drawn at once, all fail less often than once in 1e20; without a loop it compiles and runs
+    several times faster than jax.random.loggamma. Shapes below 1 are raised by 1 and the draw
+    multiplied by u^(1 / shape), in logs.
+
+    [1] Marsaglia and Tsang (2000), "A simple method for generating gamma variables".
+    """
+    uniforms = jax.random.uniform(key, (2 * TRIES + 1, *shape.shape), shape.dtype)
+    uniforms = jnp.maximum(uniforms, jnp.finfo(shape.dtype).eps / 4)
+    raised = jnp.where(shape < 1, shape + 1, shape)
+    d = raised - 1 / 3
+    normals = jax.scipy.special.ndtri(uniforms[:TRIES])
+    cubes = (1 + normals / jnp.sqrt(9 * d)) ** 3
+    log_cubes = safe_log(cubes)
+    bound = 0.5 * normals**2 + d * (1 - cubes + jnp.where(cubes > 0, log_cubes, 0))
+    accepted = (cubes > 0) & (jnp.log(uniforms[TRIES:-1]) < bound)
+    first = jnp.argmax(accepted, 0, keepdims=True)
+    draw = jnp.log(d) + jnp.take_along_axis(log_cubes, first, 0)[0]
+    return draw + jnp.where(shape < 1, jnp.log(uniforms[-1]) / shape, 0)

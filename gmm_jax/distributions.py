@@ -1,7 +1,8 @@
 """Distributions of whole parameters: one event, one scalar log density, checked support.
 
 They are what priors are made of, and plain pytrees: `sample(key)` and `log_prob(value)` are pure.
-A value outside the support has log density minus infinity.
+Parameters with further leading axes are a batch of distributions, and one key samples them all
+(one call of the random generator compiles several times faster than one per member). A value outside the support has log density minus infinity.
 """
 
 from typing import Protocol
@@ -12,6 +13,7 @@ from jax import Array
 from jax.scipy.special import gammaln
 from jaxtyping import Float
 
+from gmm_jax._numerics import log_gamma
 from gmm_jax._pytree import pytree
 
 
@@ -31,12 +33,11 @@ class Distribution(Protocol):
 class Dirichlet:
     """Dirichlet over k weights."""
 
-    concentration: Float[Array, "k"]
+    concentration: Float[Array, "... k"]
 
-    def sample(self, key: Array) -> Float[Array, "k"]:
+    def sample(self, key: Array) -> Float[Array, "... k"]:
         # In log space, since small concentrations give gamma draws that round to zero.
-        logs = jax.random.loggamma(key, self.concentration)
-        return jax.nn.softmax(logs)
+        return jax.nn.softmax(log_gamma(key, self.concentration), -1)
 
     def log_prob(self, value: Float[Array, "k"]) -> Float[Array, ""]:
         _same_shape(value, self.concentration)
@@ -54,8 +55,8 @@ class Dirichlet:
 class IndependentNormal:
     """Independent normals, one for each entry."""
 
-    mean: Float[Array, "k ..."]
-    scale: Float[Array, "k ..."]
+    mean: Float[Array, "... k d"]
+    scale: Float[Array, "... k d"]
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         return self.mean + self.scale * jax.random.normal(key, self.mean.shape, self.mean.dtype)
@@ -78,7 +79,7 @@ class IndependentGamma:
     rate: Float[Array, "k ..."]
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
-        return jax.random.gamma(key, self.shape) / self.rate
+        return jnp.exp(log_gamma(key, self.shape)) / self.rate
 
     def log_prob(self, value: Float[Array, "k ..."]) -> Float[Array, ""]:
         return self.log_prob_each(value).sum()

@@ -1,16 +1,38 @@
 """Priors over mixtures, shared by EM, samplers and generative functions."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy.special import gammaln
 from jaxtyping import ArrayLike, Float
 
 from gmm_jax._checks import as_floats, positive
 from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.distributions import Dirichlet, Distribution, IndependentGamma, IndependentNormal
 from gmm_jax.families import Normal
+from gmm_jax.families.normal import Moments
+from gmm_jax.mean_and_scale import MeanAndScale, mean_and_scale
 from gmm_jax.mixture import Mixture
+
+
+@pytree
+class MaximumLikelihood:
+    """No prior: the data alone speak."""
+
+    def log_prob(self, mixture: Mixture) -> Float[Array, ""]:
+        """Nothing."""
+        return jnp.zeros((), mixture.weights.dtype)
+
+    def mode(
+        self, mixture: Mixture, statistics: Any, held: Mixture, floor: Float[Array, ""]
+    ) -> Mixture:
+        """The mixture of maximum likelihood given `statistics` taken at `mixture`."""
+        weights = _weights_mode(mixture, statistics.counts, held)
+        components = mixture.components.mode(statistics, held.components, floor)
+        return rebuild(Mixture, weights=weights, components=components)
 
 
 @pytree
@@ -88,16 +110,41 @@ class DirichletNormalGamma:
     @staticmethod
     def values(mixture: Mixture) -> dict[str, Array]:
         """Take a mixture apart into the values of the sites."""
-        components = mixture.components
-        assert isinstance(components, Normal)
+        components = cast(Normal, mixture.components)
         return {"weights": mixture.weights, "means": components.means, "scales": components.scales}
 
-    def sample(self, key: Array, n_components: int, event_shape: tuple[int, ...] = ()) -> Mixture:
-        """Draw a mixture from the prior."""
+    def sample(
+        self,
+        key: Array,
+        n_components: int,
+        event_shape: tuple[int, ...] = (),
+        sample_shape: tuple[int, ...] = (),
+    ) -> Mixture:
+        """Draw a mixture from the prior, or an array of them of shape `sample_shape`."""
         sites = self.sites(n_components, event_shape)
         keys = jax.random.split(key, len(sites))
-        drawn = {name: site.sample(k) for k, (name, site) in zip(keys, sites.items(), strict=True)}
-        return self.mixture(**drawn)
+        many = jax.tree.map(lambda a: jnp.broadcast_to(a, (*sample_shape, *a.shape)), sites)
+        drawn = {name: many[name].sample(k) for name, k in zip(sites, keys, strict=True)}
+        components = rebuild(Normal, means=drawn["means"], scales=drawn["scales"])
+        return rebuild(Mixture, weights=drawn["weights"], components=components)
+
+    def log_prob_matched(self, mixture: Mixture) -> Float[Array, "k k"]:
+        """Log density of every component (column) in the place of every other (row).
+
+        Summed along a permutation it is `log_prob` of the relabelled mixture.
+        """
+        components = cast(Normal, mixture.components)
+        sites = self.sites(mixture.n_components, components.event_shape)
+        means, scales = sites["means"], sites["scales"]
+        in_place = jax.vmap(
+            lambda mean, scale: (
+                means.log_prob_each(jnp.broadcast_to(mean, means.mean.shape))
+                + scales.log_prob_each(jnp.broadcast_to(scale, means.mean.shape))
+            ),
+            out_axes=1,
+        )(components.means, components.scales)
+        k = mixture.n_components
+        return _matched_weights(sites["weights"], mixture) + in_place.reshape(k, k, -1).sum(-1)
 
     def log_prob(self, mixture: Mixture) -> Float[Array, ""]:
         """Log density of the parameters of `mixture`."""
@@ -106,6 +153,54 @@ class DirichletNormalGamma:
             (sites[name].log_prob(value) for name, value in self.values(mixture).items()),
             start=jnp.zeros(()),
         )
+
+    def mode(
+        self, mixture: Mixture, statistics: Moments, held: Mixture, floor: Float[Array, ""]
+    ) -> Mixture:
+        """The mixture of maximum posterior density given `statistics` taken at `mixture`.
+
+        Means first, at the current scales; then scales about the new means, where the density
+        has one peak: the positive root of rate s^3 + (n - shape + 1) s^2 - S = 0.
+        """
+        components = cast(Normal, mixture.components)
+        held_components = cast(Normal, held.components)
+        sites = self.sites(mixture.n_components, components.event_shape)
+        excess = sites["weights"].concentration - 1
+        weights = _weights_mode(mixture, jnp.maximum(statistics.counts + excess, 0), held)
+
+        counts = statistics.counts.reshape((-1,) + (1,) * len(components.event_shape))
+        trust = (components.scales / sites["means"].scale) ** 2
+        pulled = statistics.deviations + trust * (sites["means"].mean - components.means)
+        moved = jnp.where(held_components.means, 0, pulled / (counts + trust))
+        squares = statistics.squares - 2 * moved * statistics.deviations + counts * moved**2
+        gamma = sites["scales"]
+        scales = _scale_mode(jnp.maximum(squares, 0), counts - gamma.shape + 1, gamma.rate)
+        scales = jnp.where(held_components.scales, components.scales, jnp.maximum(scales, floor))
+        moved_components = rebuild(Normal, means=components.means + moved, scales=scales)
+        return rebuild(Mixture, weights=weights, components=moved_components)
+
+    def given(
+        self, mixture: Mixture, statistics: Moments, floor: Float[Array, ""]
+    ) -> "MixtureConditional":
+        """The distribution of the parameters given `statistics` taken at `mixture`.
+
+        With the statistics of assigned points this is the full conditional that Gibbs sampling
+        draws from.
+        """
+        components = cast(Normal, mixture.components)
+        sites = self.sites(mixture.n_components, components.event_shape)
+        counts, deviations, squares = statistics
+        entries = counts.reshape((-1,) + (1,) * len(components.event_shape))
+        moved = deviations / jnp.maximum(entries, jnp.finfo(counts.dtype).tiny)
+        normals = mean_and_scale(
+            count=jnp.broadcast_to(entries, components.means.shape),
+            average=components.means + moved,
+            squares=jnp.maximum(squares - moved * deviations, 0),
+            mean_prior=sites["means"],
+            scale_prior=sites["scales"],
+            floor=floor,
+        )
+        return MixtureConditional(Dirichlet(sites["weights"].concentration + counts), normals)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "DirichletNormalGamma":
         """The prior of a mixture of `shift + scale * x` when this is that of x."""
@@ -117,6 +212,65 @@ class DirichletNormalGamma:
             shape=self.shape,
             rate=self.rate / scale,
         )
+
+
+@pytree
+class MixtureConditional:
+    """Weights, and each component's mean and scale, given statistics: all independent."""
+
+    weights: Dirichlet
+    normals: MeanAndScale
+
+    def sample(self, key: Array) -> Mixture:
+        """Draw a mixture."""
+        weights_key, normals_key = jax.random.split(key)
+        means, scales = self.normals.sample(normals_key)
+        return rebuild(
+            Mixture,
+            weights=self.weights.sample(weights_key),
+            components=rebuild(Normal, means=means, scales=scales),
+        )
+
+    def log_prob_matched(self, mixture: Mixture) -> Float[Array, "k k"]:
+        """Log density of every component (column) in the place of every other (row).
+
+        Summed along a permutation it is the log density of the relabelled mixture.
+        """
+        components = cast(Normal, mixture.components)
+        log_density = self.normals.log_prob_matched(components.means, components.scales)
+        return _matched_weights(self.weights, mixture) + log_density
+
+
+def _matched_weights(dirichlet: Dirichlet, mixture: Mixture) -> Float[Array, "k k"]:
+    """The Dirichlet's log density at the weights, split over the places of a permutation."""
+    a = dirichlet.concentration
+    constant = (gammaln(a.sum()) - gammaln(a).sum()) / a.shape[0]
+    tiny = jnp.finfo(mixture.weights.dtype).tiny
+    return (a[:, None] - 1) * jnp.log(jnp.maximum(mixture.weights, tiny)) + constant
+
+
+def _weights_mode(mixture: Mixture, counts: Float[Array, "k"], held: Mixture) -> Array:
+    """Shares proportional to `counts`, of what the held weights leave."""
+    free = jnp.where(held.weights, 0, counts)
+    left = 1 - jnp.where(held.weights, mixture.weights, 0).sum()
+    total = free.sum()
+    shares = free / jnp.where(total > 0, total, 1) * left
+    return jnp.where(held.weights | (total <= 0), mixture.weights, shares)
+
+
+def _scale_mode(squares: Array, count: Array, rate: Array) -> Array:
+    """The root s > 0 of rate s^3 + count s^2 - squares = 0, or the positive peak without data.
+
+    Newton's method from above the root, where the cubic is convex, descends onto it.
+    """
+    by_count = jnp.sqrt(squares / jnp.maximum(count, jnp.finfo(squares.dtype).tiny))
+    by_rate = jnp.cbrt(squares / rate) + jnp.maximum(-count, 0) / rate
+    root = jnp.minimum(jnp.where(count > 0, by_count, jnp.inf), by_rate)
+    for _ in range(12):
+        value = (rate * root + count) * root**2 - squares
+        slope = (3 * rate * root + 2 * count) * root
+        root = root - jnp.where(slope > 0, value / jnp.where(slope > 0, slope, 1), 0)
+    return root
 
 
 def _spread(name: str, value: Array, entries: tuple[int, ...]) -> Array:

@@ -1,0 +1,60 @@
+"""How far a weighted sample can be trusted."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax._numerics import log_sum_exp
+
+
+def effective_sample_size(log_importance_weights: Float[Array, "s"]) -> Float[Array, ""]:
+    """(sum w)^2 / sum w^2: how many equally weighted draws would say as much (Kong 1992)."""
+    weights = log_importance_weights
+    return jnp.exp(2 * log_sum_exp(weights, -1) - log_sum_exp(2 * weights, -1))
+
+
+def log_evidence(
+    log_importance_weights: Float[Array, "s"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Log of the mean weight, and its standard error by the delta method."""
+    size = log_importance_weights.shape[0]
+    estimate = log_sum_exp(log_importance_weights, -1) - math.log(size)
+    relative = jnp.exp(log_importance_weights - estimate)
+    return estimate, jnp.std(relative) / math.sqrt(size)
+
+
+def pareto_k(log_importance_weights: Float[Array, "s"]) -> Float[Array, ""]:
+    """Shape of the generalised Pareto distribution that fits the largest weights.
+
+    Above 0.7 the largest weights rule the estimate and its standard error means little. Weakly
+    regularised towards 0.5, as for Pareto smoothed importance sampling [1]; the fit is the
+    empirical Bayes estimate of [2].
+
+    Returns:
+        k-hat; minus infinity where the largest weights are all equal, NaN for fewer than 25.
+
+    [1] Vehtari, Simpson, Gelman, Yao and Gabry (2024), "Pareto smoothed importance sampling".
+    [2] Zhang and Stephens (2009), "A new and efficient estimation method for the generalized
+        Pareto distribution".
+    """
+    size = log_importance_weights.shape[0]
+    tail = int(min(size / 5, 3 * math.sqrt(size)))
+    if tail < 5:
+        return jnp.full((), jnp.nan, log_importance_weights.dtype)
+    largest = jnp.sort(log_importance_weights)[-tail - 1 :]
+    weights = jnp.exp(largest - largest[-1])
+    excess = weights[1:] - weights[0]
+
+    n_trials = 30 + int(math.sqrt(tail))
+    quartile = excess[int(tail / 4 + 0.5) - 1]
+    trials = 1 - jnp.sqrt(n_trials / (jnp.arange(n_trials) + 0.5))
+    trials = 1 / excess[-1] + trials / (3 * quartile)
+    shapes = jnp.log1p(-trials[:, None] * excess).mean(-1)
+    profile = tail * (jnp.log(-trials / shapes) - shapes - 1)
+    trial = (jax.nn.softmax(profile) * trials).sum()
+    shape = jnp.log1p(-trial * excess).mean()
+    shape = (tail * shape + 10 * 0.5) / (tail + 10)
+    return jnp.where(excess[-1] > 0, shape, -jnp.inf)

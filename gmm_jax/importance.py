@@ -1,0 +1,134 @@
+"""Importance resampling of anything that can be drawn and weighed.
+
+Particles exist a chunk at a time: their weights are kept and they are forgotten; those that
+resampling picks are drawn again from the key of their chunk. Memory holds one number per particle.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from gmm_jax import diagnostics
+
+
+class Target(NamedTuple):
+    """What is sampled: `propose` draws particles and `log_weight` weighs them.
+
+    Both are pure; the same function objects are compiled once.
+    """
+
+    propose: Callable[[Array, Any, int], Any]
+    """`propose(key, arguments, size)`: a pytree of `size` particles."""
+    log_weight: Callable[[Any, Any], Float[Array, "size"]]
+    """`log_weight(particles, arguments)`: log target less log proposal."""
+
+
+class ImportanceSample(NamedTuple):
+    """Equally weighted draws, and what is known of the weighted particles behind them."""
+
+    draws: Any
+    """A pytree with the draws on the first axis."""
+    indices: Int[Array, "s"]
+    """Which particle each draw is."""
+    log_importance_weights: Float[Array, "p"]
+    log_evidence: Float[Array, ""]
+    log_evidence_error: Float[Array, ""]
+    """Standard error of `log_evidence`, in nats."""
+    effective_sample_size: Float[Array, ""]
+    pareto_k: Float[Array, ""]
+    """Above 0.7 the weights cannot be trusted."""
+
+
+@functools.partial(jax.jit, static_argnames=("propose", "size"))
+def draw(key: Array, propose: Callable, arguments: Any, size: int) -> Any:
+    """Draw one chunk of particles."""
+    return propose(key, arguments, size)
+
+
+@functools.partial(jax.jit, static_argnames=("log_weight",))
+def weigh(particles: Any, log_weight: Callable, arguments: Any) -> Float[Array, "size"]:
+    """Weigh one chunk of particles."""
+    return log_weight(particles, arguments)
+
+
+def run(
+    key: Array,
+    target: Target,
+    arguments: Any,
+    *,
+    n_particles: int,
+    n_draws: int,
+    chunk_size: int = 1024,
+) -> ImportanceSample:
+    """Draw particles, weigh them, and resample.
+
+    Args:
+        key: Random key.
+        target: What to draw and how to weigh it.
+        arguments: A pytree for both functions of `target`.
+        n_particles: How many to weigh.
+        n_draws: How many to keep, by systematic resampling.
+        chunk_size: How many exist at once.
+    """
+    chunks_key, resampling_key = jax.random.split(key)
+    keys = jax.random.split(chunks_key, math.ceil(n_particles / chunk_size))
+    weights = [
+        weigh(draw(k, target.propose, arguments, chunk_size), target.log_weight, arguments) for k in keys
+    ]
+    log_weights = jnp.concatenate(weights)[:n_particles]
+    indices = systematic(resampling_key, log_weights, n_draws)
+
+    picked = np.asarray(indices)  # ascending
+    draws = []
+    for chunk in np.unique(picked // chunk_size):
+        particles = draw(keys[chunk], target.propose, arguments, chunk_size)
+        within = picked[picked // chunk_size == chunk] % chunk_size
+        draws.append(jax.tree.map(lambda a, i=within: np.asarray(a)[i], particles))
+    draws = jax.tree.map(lambda *a: jnp.asarray(np.concatenate(a)), *draws)
+    return ImportanceSample(draws, indices, log_weights, *_figures(log_weights))
+
+
+@jax.jit
+def _figures(log_weights: Float[Array, "p"]) -> tuple[Array, ...]:
+    return (
+        *diagnostics.log_evidence(log_weights),
+        diagnostics.effective_sample_size(log_weights),
+        diagnostics.pareto_k(log_weights),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("n_draws",))
+def systematic(
+    key: Array, log_importance_weights: Float[Array, "p"], n_draws: int
+) -> Int[Array, "s"]:
+    """Pick particles with one uniform number and equal steps.
+
+    Every particle is picked its expected number of times, rounded up or down. The index is
+    clipped, since in float32 the last step can round past the end.
+    """
+    weights = jax.nn.softmax(log_importance_weights)
+    cumulative = jnp.cumsum(weights)
+    positions = (jnp.arange(n_draws) + jax.random.uniform(key, (), weights.dtype)) / n_draws
+    indices = jnp.searchsorted(cumulative, positions * cumulative[-1], side="right")
+    # Past the end lies the last particle of positive weight, not simply the last one.
+    last = weights.shape[0] - 1 - jnp.argmax(weights[::-1] > 0)
+    return jnp.minimum(indices, last)
+
+
+def verdict(sample: ImportanceSample) -> str | None:
+    """Say what a collapsed sample means and what to do; None when all is well."""
+    size = sample.log_importance_weights.shape[0]
+    effective = float(sample.effective_sample_size)
+    if math.isfinite(effective) and effective >= max(100, 0.01 * size):
+        return None
+    return (
+        f"importance sampling has collapsed: of {size} particles only {effective:.1f} count, so "
+        f"the draws are a few points repeated and the log evidence may be off by many nats."
+    )

@@ -1,0 +1,243 @@
+"""The posterior of a mixture by importance sampling, with a proposal that EM and Gibbs inform.
+
+The proposal is a mixture of full conditionals p(parameters | assignments, data), taken where Gibbs
+chains stand that set out from EM fits with 1, 2, ... k components; so it covers every number of
+occupied components. Its density is summed exactly over all k! labellings, and so is the prior's
+[1]; hence the evidence is that of all labellings, and none is missed or counted twice. A pilot run
+sets the shares of the conditionals.
+
+[1] Lee and Robert (2016), "Importance sampling schemes for evidence approximation in mixture
+    models".
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax import em, gibbs, importance, proportions
+from gmm_jax._numerics import log_sum_exp
+from gmm_jax._pytree import rebuild
+from gmm_jax.initial import kmeans_plus_plus
+from gmm_jax.labellings import log_permanent, sample_permutation
+from gmm_jax.mixture import Mixture
+from gmm_jax.priors import MaximumLikelihood
+
+MOST_COMPONENTS = 10
+"""Beyond this the sum over labellings costs too much."""
+SWEEPS = 40
+TEMPERATURES = (1.0, 0.5)
+"""The conditionals are taken at all the data and, wider, at half of them."""
+PILOT = 2048
+
+
+class Arguments(NamedTuple):
+    """The posterior, and the conditionals that propose for it."""
+
+    data: Float[Array, "n ..."]
+    sample_weight: Float[Array, "n"]
+    prior: Any
+    conditionals: Any
+    log_shares: Float[Array, "c"]
+    """Of the conditionals. Where the prior proposes there are none, and k numbers stand here."""
+
+
+def sample(
+    key: Array,
+    data: Float[Array, "n ..."],
+    sample_weight: Float[Array, "n"],
+    prior: Any,
+    family: Any,
+    floor: Float[Array, ""],
+    *,
+    n_components: int,
+    n_particles: int,
+    n_draws: int,
+    proposal: str,
+) -> importance.ImportanceSample:
+    """Draw from the posterior and estimate the evidence.
+
+    Args:
+        key: Random key.
+        data: n points, centred and scaled.
+        sample_weight: How often each counts; 0 for rows that only fill the array.
+        prior: In the unit of `data`.
+        family: The class of the components.
+        floor: Smallest scale.
+        n_components: k.
+        n_particles: How many to weigh.
+        n_draws: How many to keep.
+        proposal: "em" for the informed proposal, "prior" for draws from the prior.
+    """
+    chunk_size = max(16, min(1024, 2**22 // (data.shape[0] * n_components)))
+    arguments_key, run_key, labels_key = jax.random.split(key, 3)
+    sizes = dict(n_particles=n_particles, n_draws=n_draws, chunk_size=chunk_size)
+    if proposal == "prior":
+        arguments = Arguments(data, sample_weight, prior, None, jnp.zeros(n_components))
+        return importance.run(run_key, FROM_PRIOR, arguments, **sizes)
+    start_key, pilot_key = jax.random.split(arguments_key)
+    conditionals = informed_conditionals(
+        start_key, data, sample_weight, prior, floor, family, n_components
+    )
+    n_conditionals = jax.tree.leaves(conditionals)[0].shape[0]
+    log_shares = jnp.full(n_conditionals, -np.log(n_conditionals), data.dtype)
+    arguments = Arguments(data, sample_weight, prior, conditionals, log_shares)
+    log_shares = _pilot_shares(pilot_key, arguments, chunk_size)
+    arguments = arguments._replace(log_shares=log_shares)
+    drawn = importance.run(run_key, INFORMED, arguments, **sizes)
+    return drawn._replace(draws=_label(labels_key, drawn.draws, prior))
+
+
+def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:
+    """Draw mixtures from the prior."""
+    n_components = arguments.log_shares.shape[0]
+    return arguments.prior.sample(key, n_components, arguments.data.shape[1:], (size,))
+
+
+def likelihood(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size"]:
+    """Weight of draws from the prior: the likelihood, assignments summed out."""
+    return jax.vmap(_log_likelihood, (0, None))(mixtures, arguments)
+
+
+def propose_informed(key: Array, arguments: Arguments, size: int) -> Mixture:
+    """Draw mixtures from the conditionals, in any labelling."""
+    which_key, mixture_key = jax.random.split(key)
+    uniforms = jax.random.uniform(which_key, (size,), arguments.log_shares.dtype)
+    cumulative = jnp.cumsum(jnp.exp(arguments.log_shares))
+    which = jnp.searchsorted(cumulative, uniforms * cumulative[-1], side="right")
+    which = jnp.minimum(which, cumulative.shape[0] - 1)
+    return jax.tree.map(lambda a: a[which], arguments.conditionals).sample(mixture_key)
+
+
+def over_all_labellings(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size"]:
+    """Log of likelihood times prior over proposal, both summed over all labellings."""
+
+    def one(mixture):
+        log_proposal = log_sum_exp(arguments.log_shares + _log_densities(mixture, arguments), -1)
+        log_prior = log_permanent(arguments.prior.log_prob_matched(mixture))
+        return log_prior + _log_likelihood(mixture, arguments) - log_proposal
+
+    return jax.vmap(one)(mixtures)
+
+
+FROM_PRIOR = importance.Target(propose_from_prior, likelihood)
+INFORMED = importance.Target(propose_informed, over_all_labellings)
+
+
+@jax.jit
+def _label(key: Array, mixtures: Mixture, prior: Any) -> Mixture:
+    """Draw labels for unlabelled mixtures from the prior."""
+    in_place = jax.vmap(prior.log_prob_matched)(mixtures)
+    return jax.vmap(gibbs.permute)(mixtures, sample_permutation(key, in_place))
+
+
+@functools.partial(jax.jit, static_argnames=("family", "n_components"))
+def informed_conditionals(
+    key: Array,
+    data: Float[Array, "n ..."],
+    sample_weight: Float[Array, "n"],
+    prior: Any,
+    floor: Float[Array, ""],
+    family: Any,
+    n_components: int,
+) -> Any:
+    """Run EM, then Gibbs chains; return the conditionals where the chains stand, batched."""
+    start_key, chain_key = jax.random.split(key)
+    n_chains = _number_of_chains(n_components)
+    starts = _em_starts(start_key, data, sample_weight, family, floor, n_components, n_chains)
+
+    def sweep(i, carry):
+        state, _ = carry
+        key = jax.random.fold_in(chain_key, i)
+        state, info = gibbs.step(key, state, data, sample_weight, prior, floor)
+        return state, (info.statistics, info.references)
+
+    state = gibbs.init(starts)
+    shapes = jax.eval_shape(lambda: sweep(0, (state, None))[1])
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    _, last = jax.lax.fori_loop(0, SWEEPS, sweep, (state, nothing))
+
+    def given(temperature):
+        return jax.vmap(
+            lambda statistics, reference: prior.given(
+                reference, jax.tree.map(lambda a: temperature * a, statistics), floor
+            )
+        )(*last)
+
+    conditionals = jax.vmap(given)(jnp.array(TEMPERATURES, data.dtype))
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), conditionals)
+
+
+def _pilot_shares(key: Array, arguments: Arguments, chunk_size: int) -> Float[Array, "c"]:
+    """Log shares that bring the proposal closest, in Kullback-Leibler divergence, to the posterior.
+
+    They maximise sum_i W_i log sum_c share_c q_c(particle i) over the weighted particles of a
+    pilot run. A tenth stays spread evenly, so that no conditional is lost to chance.
+    """
+    log_weights, log_densities = [], []
+    for chunk_key in jax.random.split(key, -(-PILOT // chunk_size)):
+        mixtures = importance.draw(chunk_key, propose_informed, arguments, chunk_size)
+        log_weights.append(importance.weigh(mixtures, over_all_labellings, arguments))
+        log_densities.append(_log_densities_of_all(mixtures, arguments))
+    return _best_shares(jnp.concatenate(log_weights), jnp.concatenate(log_densities))
+
+
+@jax.jit
+def _best_shares(log_weights: Array, log_densities: Array) -> Float[Array, "c"]:
+    shares = proportions.maximise(log_densities, jax.nn.softmax(log_weights))
+    even = 1 / shares.shape[0]
+    shares = jnp.where(jnp.all(jnp.isfinite(shares)), shares, even)
+    return jnp.log(0.9 * shares + 0.1 * even)
+
+
+def _em_starts(
+    key: Array,
+    data: Float[Array, "n ..."],
+    sample_weight: Float[Array, "n"],
+    family: Any,
+    floor: Float[Array, ""],
+    n_components: int,
+    n_chains: int,
+) -> Mixture:
+    """Fit 1, 2, ... k components in turn, the others empty, until every chain has a start."""
+    occupied = jnp.arange(n_chains) % n_components + 1
+    used = jnp.arange(n_components) < occupied[:, None]
+    centres, spread = kmeans_plus_plus(key, data, sample_weight, n_components, n_chains)
+    components = jax.vmap(family.around)(centres, jnp.maximum(spread, 0.01))
+    weights = (used / occupied[:, None]).astype(data.dtype)
+    starts = rebuild(Mixture, weights=weights, components=components)
+    free = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), components)
+    held = rebuild(Mixture, weights=~used, components=free)
+    tol = jnp.asarray(1e-4, data.dtype)
+    fit = em.run(
+        starts, data[None], sample_weight[None], MaximumLikelihood(), held, floor, tol, 100
+    )
+    sound = fit.status != em.NOT_FINITE
+    return jax.tree.map(
+        lambda a, b: jnp.where(sound.reshape(-1, *(1,) * (a.ndim - 1)), a, b), fit.mixtures, starts
+    )
+
+
+def _log_likelihood(mixture: Mixture, arguments: Arguments) -> Float[Array, ""]:
+    weight = arguments.sample_weight
+    return jnp.sum(jnp.where(weight > 0, weight * mixture.log_prob(arguments.data), 0))
+
+
+def _log_densities(mixture: Mixture, arguments: Arguments) -> Float[Array, "c"]:
+    """Log density of the mixture, over all labellings, under each conditional."""
+    matched = jax.vmap(lambda conditional: conditional.log_prob_matched(mixture))
+    return log_permanent(matched(arguments.conditionals))
+
+
+@jax.jit
+def _log_densities_of_all(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size c"]:
+    return jax.vmap(_log_densities, (0, None))(mixtures, arguments)
+
+
+def _number_of_chains(n_components: int) -> int:
+    """As many as keep the cost of the labellings in bounds, but every start at least once."""
+    return max(n_components, min(64, 8192 // (n_components * 2**n_components)))
