@@ -1,7 +1,35 @@
-"""Mixture models in JAX: EM, posterior sampling, and generative functions that state the models."""
+"""Mixture models in JAX: EM, posterior sampling, and generative functions that state the models.
+
+`fit` fits; `Mixture` is a mixture with known parameters; `models` holds the GenJAX generative
+functions and is imported when first used, since importing genjax takes seconds.
+"""
+
+import importlib
+from typing import Any
 
 from gmm_jax.families import Bernoulli, Normal
+from gmm_jax.fitting import fit
+from gmm_jax.fitting.setting import FitWarning
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
+from gmm_jax.results import PointFit, PosteriorFit
 
-__all__ = ["Bernoulli", "DirichletNormalGamma", "Mixture", "Normal"]
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bernoulli",
+    "DirichletNormalGamma",
+    "FitWarning",
+    "Mixture",
+    "Normal",
+    "PointFit",
+    "PosteriorFit",
+    "fit",
+    "models",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "models":
+        return importlib.import_module("gmm_jax.models")
+    raise AttributeError(f"module 'gmm_jax' has no attribute {name!r}")

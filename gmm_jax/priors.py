@@ -1,6 +1,6 @@
 """Priors over mixtures, shared by EM, samplers and generative functions."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,8 @@ class DirichletNormalGamma:
     shape: Float[Array, "..."]
     rate: Float[Array, "..."]
 
+    family: ClassVar[type[Normal]] = Normal
+
     def __post_init__(self) -> None:
         for name in ("concentration", "mean", "mean_scale", "shape", "rate"):
             value = as_floats(name, getattr(self, name))
@@ -90,17 +92,28 @@ class DirichletNormalGamma:
         Raises:
             ValueError: a parameter of this prior is for another number of components or features.
         """
-        entries = (n_components, *event_shape)
-        concentration = _spread("concentration", self.concentration, (n_components,))
-        mean = _spread("mean", self.mean, entries)
-        mean_scale = _spread("mean_scale", self.mean_scale, entries)
-        shape = _spread("shape", self.shape, entries)
-        rate = _spread("rate", self.rate, entries)
+        full = self.spread(n_components, event_shape)
         return {
-            "weights": Dirichlet(concentration),
-            "means": IndependentNormal(mean, mean_scale),
-            "scales": IndependentGamma(shape, rate),
+            "weights": Dirichlet(full.concentration),
+            "means": IndependentNormal(full.mean, full.mean_scale),
+            "scales": IndependentGamma(full.shape, full.rate),
         }
+
+    def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> Self:
+        """The same prior with every parameter written out for each component and feature.
+
+        Raises:
+            ValueError: a parameter is for another number of components or features.
+        """
+        entries = (n_components, *event_shape)
+        return rebuild(
+            type(self),
+            concentration=_spread("concentration", self.concentration, entries[:1]),
+            mean=_spread("mean", self.mean, entries),
+            mean_scale=_spread("mean_scale", self.mean_scale, entries),
+            shape=_spread("shape", self.shape, entries),
+            rate=_spread("rate", self.rate, entries),
+        )
 
     @staticmethod
     def mixture(weights: Array, means: Array, scales: Array) -> Mixture:
@@ -202,7 +215,7 @@ class DirichletNormalGamma:
         )
         return MixtureConditional(Dirichlet(sites["weights"].concentration + counts), normals)
 
-    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "DirichletNormalGamma":
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
         """The prior of a mixture of `shift + scale * x` when this is that of x."""
         return rebuild(
             type(self),
@@ -282,4 +295,5 @@ def _spread(name: str, value: Array, entries: tuple[int, ...]) -> Array:
             f"{name} of the prior has shape {value.shape} but the mixture has {entries[0]} "
             f"components: give one number for all, or one per component."
         )
-    return jnp.broadcast_to(value, entries)
+    numpy = np if isinstance(value, np.ndarray) else jnp
+    return numpy.broadcast_to(value, entries)

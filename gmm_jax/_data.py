@@ -1,0 +1,118 @@
+"""The door: whatever people hold their data in becomes a checked array, centred and scaled."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def as_points(data: Any, name: str = "data") -> np.ndarray:
+    """Turn lists, arrays, series or data frames into n points: (n,) or (n, d), float64 or float32.
+
+    Raises:
+        TypeError: not real numbers.
+        ValueError: empty, more than two axes, NaN, infinite or masked entries.
+    """
+    if hasattr(data, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix: convert it with .toarray() first.")
+    if np.ma.is_masked(data):
+        raise ValueError(f"{name} has masked entries: drop those rows or fill them in first.")
+    try:
+        array = np.asarray(data)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from error
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must be numbers, but it holds {_first_odd(array)}.") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name} must be real numbers, got {array.dtype}. Convert the column to numbers first."
+        )
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"{name} must be a column of n numbers or a table of n rows and d features, "
+            f"got shape {array.shape}. For one observation write [x]."
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} is empty, shape {array.shape}: at least one point is needed.")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        raise ValueError(
+            f"{name} has {int(wrong.sum())} NaN or infinite entries, the first in row "
+            f"{int(np.argwhere(wrong)[0, 0])}: drop those rows or fill them in."
+        )
+    return array
+
+
+def _first_odd(array: np.ndarray) -> str:
+    """Show the first entry that is not a number."""
+    for value in array.ravel():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return repr(value)
+    return "mixed types"
+
+
+def float_dtype(array: np.ndarray) -> Any:
+    """The dtype of the answer: that of the data, as far as JAX has it switched on."""
+    return jax.dtypes.canonicalize_dtype(array.dtype)
+
+
+class Frame(NamedTuple):
+    """A centre and a unit for each feature, kept in float64.
+
+    Subtracting the centre before the cast to float32 is what keeps the digits of data far from
+    zero; the unit is a power of two, so that scaling never rounds.
+    """
+
+    centre: np.ndarray
+    unit: np.ndarray
+
+    @classmethod
+    def of(cls, points: np.ndarray, sample_weight: np.ndarray) -> "Frame":
+        """Centre on the mean; the unit is near the standard deviation (1 where there is none)."""
+        share = sample_weight / sample_weight.sum()
+        middle = points[np.argmax(sample_weight > 0)].astype(np.float64)
+        shifted = points - middle
+        centre = middle + share @ shifted
+        largest = np.max(np.abs(shifted), axis=0, initial=0)
+        safe = np.where(largest > 0, largest, 1)
+        deviations = (points - centre) / safe
+        spread = np.sqrt(share @ deviations**2) * safe
+        constant = spread <= 8 * np.finfo(points.dtype).eps * np.abs(centre)
+        unit = np.exp2(np.round(np.log2(np.where(constant, 1, spread))))
+        return cls(np.asarray(centre), unit)
+
+    @classmethod
+    def none(cls, points: np.ndarray) -> "Frame":
+        """Leave the data as they are."""
+        return cls(np.zeros(points.shape[1:]), np.ones(points.shape[1:]))
+
+    def enter(self, points: np.ndarray, dtype: Any) -> Array:
+        """Centre and scale points, then cast."""
+        return jnp.asarray(((points - self.centre) / self.unit).astype(dtype))
+
+    @property
+    def log_volume(self) -> float:
+        """What a log density in these units exceeds that in the data's units by, per point."""
+        return float(np.sum(np.log(self.unit)))
+
+
+def padded(points: np.ndarray, sample_weight: np.ndarray, rows: int) -> tuple[Any, Any]:
+    """Fill up to `rows` with rows of weight zero."""
+    extra = rows - points.shape[0]
+    points = np.pad(points, ((0, extra),) + ((0, 0),) * (points.ndim - 1))
+    return points, np.pad(sample_weight, (0, extra))
+
+
+def bucket(n: int) -> int:
+    """The next size from a short list, so that similar sizes share one compilation."""
+    step = max(16, 2 ** (max(n - 1, 1).bit_length() - 3))
+    return -(-n // step) * step

@@ -1,0 +1,112 @@
+"""`fit`: check the data, choose the method, run the kernels, and say what was done."""
+
+from dataclasses import fields
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from gmm_jax._data import as_points
+from gmm_jax.families import Family, Normal
+from gmm_jax.fitting import arguments
+from gmm_jax.fitting.point import fit_point
+from gmm_jax.fitting.posterior import fit_posterior
+from gmm_jax.fitting.shares import fit_shares
+from gmm_jax.results import PointFit, PosteriorFit
+
+
+def fit(
+    data: Any,
+    n_components: int | None = None,
+    *,
+    prior: Any = None,
+    method: str = "auto",
+    family: type[Family] = Normal,
+    fixed: dict[str, Any] | None = None,
+    sample_weight: Any = None,
+    start: str = "kmeans++",
+    n_restarts: int | None = None,
+    max_steps: int = 1000,
+    tol: float | None = None,
+    proposal: str = "em",
+    n_particles: int = 20_000,
+    key: Array | None = None,
+) -> PointFit | PosteriorFit:
+    """Fit a mixture: a point estimate by EM, or the posterior when there is a prior.
+
+    Args:
+        data: n points: a list, array, series or data frame column (n,), or n rows of d features.
+        n_components: k. May be left out when `fixed` gives one value per component.
+        prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
+        method: "auto", "em" (with a prior: the posterior mode) or "importance".
+        family: What each component is: `Normal` or `Bernoulli`.
+        fixed: Known parameters by name, such as `{"probs": [0.8, 0.3]}`; NaN entries are free.
+        sample_weight: How often each point counts; weight 3 is three copies.
+        start: Where EM starts: "kmeans++" or "random".
+        n_restarts: How many starts; by default 10, fewer for large data.
+        max_steps: Most EM steps per start.
+        tol: EM stops when the objective still to be gained is below this, in nats per point; by
+            default 1e-7 in float32 and 1e-12 in float64.
+        proposal: Where importance sampling draws from: "em" (informed by EM and Gibbs runs) or
+            "prior".
+        n_particles: How many particles importance sampling weighs, and how many draws it returns.
+        key: Random key; `jax.random.key(0)` if left out, so that a call repeated is the same call.
+
+    Returns:
+        `PointFit` or `PosteriorFit`. Both answer log_prob, responsibilities, assign, sample,
+        summary and plot; `reason` says what was chosen and why.
+
+    Raises:
+        TypeError: data or parameters that are not numbers.
+        ValueError: data or parameters that don't make sense; the message says what to do.
+
+    Warns:
+        FitWarning: a collapsed component, or an importance sample that has collapsed.
+
+    Example:
+        >>> import gmm_jax
+        >>> result = gmm_jax.fit([498, 352, 501, 349, 497, 503, 351, 500], 2)
+        >>> [round(float(mean), 2) for mean in result.mixture.components.means]
+        [350.67, 499.8]
+    """
+    points = as_points(data)
+    weight = arguments.as_weights(sample_weight, points.shape[0])
+    method, reason = arguments.choose_method(method, prior)
+    if n_components is not None:
+        n_components = arguments.whole("n_components", n_components)
+    known = arguments.as_fixed(fixed, family, n_components, points.shape[1:])
+    k = arguments.count_components(n_components, known)
+    family.check(points[weight > 0])
+    if prior is not None:
+        arguments.check_prior(prior, family, k, points.shape[1:])
+    if key is None:
+        key, reason = jax.random.key(0), f"{reason}; with key 0, since none was given"
+
+    if method == "importance":
+        if known:
+            raise ValueError("fixed needs method='em': posterior draws hold nothing fixed yet.")
+        arguments.one_of("proposal", proposal, ("em", "prior"))
+        n_particles = arguments.whole("n_particles", n_particles, 100)
+        return fit_posterior(key, points, weight, k, prior, family, proposal, n_particles, reason)
+
+    names = [field.name for field in fields(family)]  # type: ignore[arg-type]
+    known_components = all(name in known and np.isfinite(known[name]).all() for name in names)
+    if prior is None and known_components and "weights" not in known:
+        return fit_shares(points, weight, known, family)
+    if prior is None:
+        arguments.check_enough(points, weight, k, family, known)
+    return fit_point(
+        key,
+        points,
+        weight,
+        k,
+        prior,
+        family,
+        known,
+        reason,
+        start=arguments.one_of("start", start, ("kmeans++", "random")),
+        n_restarts=arguments.restarts(n_restarts, points.size * k),
+        max_steps=arguments.whole("max_steps", max_steps),
+        tol=None if tol is None else arguments.not_negative("tol", tol),
+    )

@@ -1,0 +1,114 @@
+"""Point estimates by EM from several starts."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gmm_jax import em
+from gmm_jax._data import bucket, float_dtype, padded
+from gmm_jax._pytree import rebuild
+from gmm_jax.families import Family
+from gmm_jax.fitting import setting
+from gmm_jax.initial import STARTS
+from gmm_jax.mixture import Mixture
+from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.results import PointFit
+
+SCALE_FLOOR = 1e-5
+"""Smallest scale of a component, in standard deviations of the data."""
+BLOCK = 8192
+"""Rows that the E step handles at once."""
+TOL = {"float32": 1e-7, "float64": 1e-12}
+ADVICE = {
+    em.COLLAPSED: "Ask for fewer components, or pass a prior.",
+    em.NOT_FINITE: "Some point is impossible under the parameters that are fixed.",
+}
+
+
+def fit_point(
+    key: Array,
+    points: np.ndarray,
+    weight: np.ndarray,
+    k: int,
+    prior: Any,
+    family: type[Family],
+    known: dict[str, np.ndarray],
+    reason: str,
+    *,
+    start: str,
+    n_restarts: int,
+    max_steps: int,
+    tol: float | None,
+) -> PointFit:
+    """Find the mode of the likelihood, or of the posterior."""
+    event, dtype = points.shape[1:], float_dtype(points)
+    frame = setting.choose_frame(points, weight, family, prior)
+    rows = bucket(points.shape[0])
+    block = min(rows, BLOCK)
+    centred = ((points - frame.centre) / frame.unit).astype(dtype)
+    centred, padded_weight = padded(centred, weight, -(-rows // block) * block)
+    values, held = setting.known_inside(known, family, frame, k, event, dtype)
+    found = _run(
+        key,
+        centred.reshape(-1, block, *event),
+        padded_weight.astype(dtype).reshape(-1, block),
+        values,
+        held,
+        MaximumLikelihood()
+        if prior is None
+        else setting.prior_inside(prior, frame, k, event, dtype),
+        np.asarray(SCALE_FLOOR, dtype),
+        np.asarray(TOL[dtype.name] if tol is None else tol, dtype),
+        family=family,
+        start=start,
+        n_restarts=n_restarts,
+        max_steps=max_steps,
+    )
+    restarts, best, mixture, log_prior = jax.device_get(found)
+    size = weight.sum()
+    log_likelihood = float(restarts.objective[best]) * size - float(log_prior)
+    free = jax.tree.map(lambda mask: int((~mask).sum()), held)
+    status = int(restarts.status[best])
+    if status in ADVICE:
+        setting.warn(
+            f"{em.MEANING[status]}, whichever of the {n_restarts} starts. {ADVICE[status]}"
+        )
+    named = bool(known) or not getattr(prior, "exchangeable", True)
+    return PointFit(
+        data=points,
+        sample_weight=weight,
+        frame=frame,
+        method="em",
+        reason=f"{reason}; the best of {n_restarts} starts.",
+        inside=mixture if named else setting.in_order(mixture),
+        log_likelihood=log_likelihood - size * frame.log_volume,
+        n_parameters=max(free.weights - 1, 0) + sum(jax.tree.leaves(free.components)),
+        status=status,
+        history=restarts.history[: restarts.steps[best], best] - frame.log_volume,
+        restarts=restarts,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("family", "start", "n_restarts", "max_steps"))
+def _run(
+    key, data, sample_weight, values, held, prior, floor, tol,
+    *, family, start, n_restarts, max_steps,
+):  # fmt: skip
+    """Choose starts, run EM from all of them and pick the best, in one compilation."""
+    k = held.weights.shape[0]
+    rows = data.reshape(-1, *data.shape[2:])
+    centres, spread = STARTS[start](key, rows, sample_weight.reshape(-1), k, n_restarts)
+    components = jax.vmap(family.around)(centres, jnp.maximum(spread, 0.01))
+    left = 1 - jnp.where(held.weights, values.weights, 0).sum()
+    weights = jnp.full((n_restarts, k), left / jnp.maximum((~held.weights).sum(), 1), data.dtype)
+    starts = rebuild(Mixture, weights=weights, components=components)
+    starts = jax.tree.map(jnp.where, held, values, starts)
+    held = jax.tree.map(lambda a: jnp.broadcast_to(a, (n_restarts, *a.shape)), held)
+    fit = em.run(starts, data, sample_weight, prior, held, floor, tol, max_steps)
+    best = em.best(fit)
+    mixture = jax.tree.map(lambda a: a[best], fit.mixtures)
+    return fit, best, mixture, prior.log_prob(mixture)

@@ -1,0 +1,71 @@
+"""What every way of fitting sets up: the frame of the data, known values in it, and the order."""
+
+import warnings
+from dataclasses import fields
+from typing import Any
+
+import jax
+import numpy as np
+
+from gmm_jax._data import Frame
+from gmm_jax._pytree import rebuild
+from gmm_jax.families import Family
+from gmm_jax.mixture import Mixture
+
+
+class FitWarning(UserWarning):
+    """There is an answer, but it should not be trusted as it stands; the message says what to do."""
+
+
+def warn(message: str) -> None:
+    """Warn at the line that called `fit`."""
+    warnings.warn(message, FitWarning, stacklevel=5)
+
+
+def choose_frame(points: np.ndarray, weight: np.ndarray, family: type[Family], prior: Any) -> Frame:
+    """Centre and scale the data, where the family allows it.
+
+    Without spread in the data the unit is that of the prior's expectations, if there is one.
+    """
+    if not family.centred:
+        return Frame.none(points)
+    frame = Frame.of(points, weight)
+    constant = np.ptp(points[weight > 0], axis=0) == 0
+    if prior is None or not np.any(constant):
+        return frame
+    expected = float(np.mean(np.asarray(prior.shape) / np.asarray(prior.rate)))
+    unit = np.where(constant, np.exp2(np.round(np.log2(expected))), frame.unit)
+    return Frame(frame.centre, unit)
+
+
+def prior_inside(prior: Any, frame: Frame, k: int, event: tuple[int, ...], dtype: Any) -> Any:
+    """The prior of the mixture of centred and scaled data; computed in float64."""
+    exact = jax.tree.map(lambda a: np.asarray(a, np.float64), prior).spread(k, event)
+    moved = exact.affine(-frame.centre / frame.unit, 1 / frame.unit)
+    return jax.tree.map(lambda a: np.asarray(a, dtype), moved)
+
+
+def known_inside(
+    known: dict[str, np.ndarray],
+    family: type[Family],
+    frame: Frame,
+    k: int,
+    event: tuple[int, ...],
+    dtype: Any,
+) -> tuple[Mixture, Mixture]:
+    """Known parameters in the frame, and which are known: two mixtures, of numbers and booleans."""
+    names = [field.name for field in fields(family)]  # type: ignore[arg-type]
+    blank = {name: np.full((k, *event), np.nan) for name in names}
+    blank["weights"] = np.full(k, np.nan)
+    values = blank | known
+    weights = values.pop("weights")
+    components = rebuild(family, **values).affine(-frame.centre / frame.unit, 1 / frame.unit)
+    mixture = rebuild(Mixture, weights=weights, components=components)
+    held = jax.tree.map(lambda a: np.isfinite(a), mixture)
+    return jax.tree.map(lambda a: np.nan_to_num(a).astype(dtype), mixture), held
+
+
+def in_order(mixture: Mixture) -> Mixture:
+    """Sort components by their first feature's mean (or other leading parameter), ascending."""
+    order = np.argsort(np.asarray(mixture.components.order), kind="stable")
+    return jax.tree.map(lambda a: np.asarray(a)[order], mixture)

@@ -1,0 +1,262 @@
+"""What a fit returns: a point estimate or draws, answering the same questions."""
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from gmm_jax import em
+from gmm_jax._data import Frame, as_points
+from gmm_jax._numerics import categorical, log_sum_exp, safe_log
+from gmm_jax._pytree import rebuild
+from gmm_jax.mixture import Mixture
+from gmm_jax.summaries import describe_draws, describe_point
+
+
+@dataclass(frozen=True, eq=False)
+class Result(ABC):
+    """What both kinds of result share."""
+
+    data: np.ndarray
+    """The n points that were fitted, (n,) or (n, d)."""
+    sample_weight: np.ndarray
+    frame: Frame
+    method: str
+    """"em" or "importance"."""
+    reason: str
+    """What was chosen, and why."""
+    inside: Mixture
+    """The mixture, or draws of it, in centred and scaled units."""
+
+    def log_joint(self, data: Any = None) -> Float[Array, "n k"]:
+        """Log of the share of each component times its density, at old or new points."""
+        points, batch = self._enter(data)
+        return self._log_joint(points).reshape(*batch, -1) - self.frame.log_volume
+
+    def log_prob(self, data: Any = None) -> Float[Array, "n"]:
+        """Log density at each point, in nats; with draws, of the posterior predictive.
+
+        Args:
+            data: New points, one or many; the fitted data if left out.
+        """
+        return log_sum_exp(self.log_joint(data), -1)
+
+    def responsibilities(self, data: Any = None) -> Float[Array, "n k"]:
+        """Probability of each component given the point and the data that were fitted.
+
+        With draws it is the posterior mean of weight times density, over its sum: the exact
+        conditional probability, not the mean of the draws' responsibilities.
+        """
+        return jax.nn.softmax(self.log_joint(data), -1)
+
+    def assign(self, data: Any = None) -> Int[Array, "n"]:
+        """Index of the most probable component of each point."""
+        return jnp.argmax(self.log_joint(data), -1)
+
+    def assignment_entropy(self, data: Any = None) -> Float[Array, "n"]:
+        """Entropy of the component given the point, in nats: 0 is certain."""
+        shares = self.responsibilities(data)
+        return jnp.abs(jnp.sum(shares * safe_log(jnp.where(shares > 0, shares, 1)), -1))
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the data, the density and the components; returns the matplotlib axes."""
+        from gmm_jax.plotting import plot
+
+        return plot(self, ax)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    @abstractmethod
+    def summary(self) -> str:
+        """A table for people."""
+
+    @abstractmethod
+    def _log_joint(self, points: Array) -> Float[Array, "n k"]:
+        """Log of weight times density, for points in the frame."""
+
+    def _enter(self, data: Any) -> tuple[Array, tuple[int, ...]]:
+        """Check points and bring them into the frame; one number or row is one point."""
+        event = self.frame.centre.shape
+        if data is None:
+            points, batch = self.data, self.data.shape[:1]
+        else:
+            single = np.ndim(data) == len(event)
+            points = as_points(np.asarray(data)[None] if single else data)
+            if event == () and points.ndim == 2 and points.shape[1] == 1:
+                points = points[:, 0]
+            if points.shape[1:] != event:
+                raise ValueError(
+                    f"data has shape {points.shape} but the fit was to points with "
+                    f"{event[0] if event else 1} feature(s)."
+                )
+            batch = () if single else points.shape[:1]
+        return self.frame.enter(points, self.inside.weights.dtype), batch
+
+    def _outside(self) -> Mixture:
+        """The mixture, or draws, in the data's unit, computed in float64."""
+        exact = jax.tree.map(lambda a: np.asarray(a, np.float64), self.inside.components)
+        components = exact.affine(self.frame.centre, self.frame.unit)
+        dtype = self.inside.weights.dtype
+        components = jax.tree.map(lambda a: jnp.asarray(a, dtype), components)
+        return rebuild(Mixture, weights=self.inside.weights, components=components)
+
+
+@dataclass(frozen=True, eq=False)
+class PointFit(Result):
+    """A point estimate by EM."""
+
+    log_likelihood: float
+    """Of all data, at the estimate, in nats."""
+    n_parameters: int
+    """How many were free."""
+    status: int
+    history: np.ndarray
+    """Objective per unit of sample weight before each step of the run that was kept."""
+    restarts: em.Fit | None
+    """Every run: objective, status and steps; None where no search was needed."""
+
+    @functools.cached_property
+    def mixture(self) -> Mixture:
+        """The estimate, in the data's unit."""
+        return self._outside()
+
+    @property
+    def converged(self) -> bool:
+        """Whether the run that was kept reached its optimum."""
+        return self.status == em.CONVERGED
+
+    @property
+    def message(self) -> str:
+        """What `status` means."""
+        return em.MEANING[self.status]
+
+    @property
+    def n_steps(self) -> int:
+        """EM steps of the run that was kept."""
+        return len(self.history)
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion, -2 log L + p log n: lower is better."""
+        size = float(self.sample_weight.sum())
+        return -2 * self.log_likelihood + self.n_parameters * math.log(size)
+
+    @property
+    def aic(self) -> float:
+        """Akaike information criterion, -2 log L + 2 p: lower is better."""
+        return -2 * self.log_likelihood + 2 * self.n_parameters
+
+    def sample(self, key: Array, n: int) -> tuple[Array, Array]:
+        """Draw `n` points and the components that they came from."""
+        return self.mixture.sample(key, n)
+
+    def summary(self) -> str:
+        """A table of the components, the fit and how it was reached."""
+        return describe_point(self)
+
+    def _log_joint(self, points: Array) -> Float[Array, "n k"]:
+        return self.inside.log_joint(points)
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorFit(Result):
+    """Draws from the posterior by importance resampling."""
+
+    prior: Any
+    log_evidence: float
+    """Log probability density of the data, parameters integrated out, in nats."""
+    log_evidence_error: float
+    """Its standard error, in nats."""
+    effective_sample_size: float
+    """How many independent draws the weighted particles are worth."""
+    pareto_k: float
+    """Above 0.7 the weights cannot be trusted."""
+    log_importance_weights: np.ndarray
+    """Of every particle, up to a constant for the unit of the data."""
+    ordered: bool
+    """Whether components were named by ascending mean, since the prior doesn't name them."""
+
+    @functools.cached_property
+    def draws(self) -> Mixture:
+        """Mixtures in the data's unit, with the draws on the first axis of every array."""
+        return self._outside()
+
+    @property
+    def n_draws(self) -> int:
+        """s, how many draws there are; they count equally."""
+        return self.inside.weights.shape[0]
+
+    def occupied(self) -> np.ndarray:
+        """Posterior probability that 0, 1, ... k components hold any of the data, (k + 1,).
+
+        It doesn't depend on labels. Assignments are drawn once for each of up to 2000 draws.
+        """
+        points, _ = self._enter(None)
+        k = self.inside.weights.shape[1]
+        count = max(1, min(self.n_draws, 2000, 2**24 // (points.shape[0] * k)))
+        picked = np.linspace(0, self.n_draws - 1, count).astype(int)
+        draws = jax.tree.map(lambda a: jnp.asarray(a[picked]), self.inside)
+        counts = _number_occupied(jax.random.key(0), draws, points, self.sample_weight > 0)
+        return np.bincount(np.asarray(counts), minlength=k + 1) / count
+
+    def sample(self, key: Array, n: int) -> tuple[Array, Array]:
+        """Draw `n` points of the posterior predictive and the components that they came from."""
+        which_key, component_key, point_key = jax.random.split(key, 3)
+        which = jax.random.randint(which_key, (n,), 0, self.n_draws)
+        mixtures = jax.tree.map(lambda a: a[which], self.draws)
+        uniforms = jax.random.uniform(component_key, (n,), mixtures.weights.dtype)
+        assignments = categorical(uniforms, safe_log(mixtures.weights))
+        chosen = jax.tree.map(lambda a: a[jnp.arange(n), assignments], mixtures.components)
+        return chosen.sample(point_key, jnp.arange(n)), assignments
+
+    def summary(self) -> str:
+        """A table of the components with intervals, and how far the draws can be trusted.
+
+        Where the draws don't tell components apart it says so, and gives what doesn't depend on
+        labels instead.
+        """
+        return describe_draws(self)
+
+    def _log_joint(self, points: Array) -> Float[Array, "n k"]:
+        return _mean_log_joint(self.inside, points)
+
+
+@jax.jit
+def _mean_log_joint(draws: Mixture, points: Array) -> Float[Array, "n k"]:
+    """Log of the mean, over draws, of weight times density; a block of draws at a time."""
+    n_draws, k = draws.weights.shape
+    block = min(max(1, 2**22 // (points.shape[0] * k)), n_draws)
+    nothing = jnp.full((points.shape[0], k), -jnp.inf, points.dtype)
+
+    def add(i, total):
+        index = jnp.minimum(i * block + jnp.arange(block), n_draws - 1)
+        log_joint = jax.vmap(lambda m: m.log_joint(points))(
+            jax.tree.map(lambda a: a[index], draws)
+        )
+        new = (i * block + jnp.arange(block) < n_draws)[:, None, None]
+        return jnp.logaddexp(total, log_sum_exp(jnp.where(new, log_joint, -jnp.inf), 0))
+
+    total = jax.lax.fori_loop(0, -(-n_draws // block), add, nothing)
+    return total - math.log(n_draws)
+
+
+@jax.jit
+def _number_occupied(key: Array, draws: Mixture, points: Array, real: Array) -> Int[Array, "s"]:
+    """How many components points are assigned to, in one draw of the assignments a mixture."""
+    n_draws, k = draws.weights.shape
+    uniforms = jax.random.uniform(key, (n_draws, points.shape[0]), points.dtype)
+
+    def count(mixture, uniform):
+        assignments = categorical(uniform, mixture.log_joint(points))
+        held = (assignments[:, None] == jnp.arange(k)) & real[:, None]
+        return held.any(0).sum()
+
+    return jax.vmap(count)(draws, uniforms)

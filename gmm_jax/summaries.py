@@ -1,0 +1,98 @@
+"""Tables that people read."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gmm_jax.mixture import Mixture
+
+if TYPE_CHECKING:
+    from gmm_jax.results import PointFit, PosteriorFit
+
+
+def describe_point(fit: "PointFit") -> str:
+    """Components, one a line, then the fit and how it was reached."""
+    columns = _columns(fit.mixture)
+    lines = [
+        fit.reason,
+        "",
+        _row("component", columns),
+        *(
+            _row(str(i), {name: f"{values[i]:.6g}" for name, values in columns.items()})
+            for i in range(fit.mixture.n_components)
+        ),
+        "",
+        f"log likelihood {fit.log_likelihood:.4f}, {fit.n_parameters} free parameters, "
+        f"BIC {fit.bic:.4f}, AIC {fit.aic:.4f}",
+        f"{fit.message} ({fit.n_steps} steps)",
+    ]
+    return "\n".join(lines)
+
+
+def describe_draws(fit: "PosteriorFit") -> str:
+    """Components with 95 % intervals, where they can be told apart; then the evidence."""
+    columns = _columns(fit.draws, draws=True)
+    lines = [fit.reason, ""]
+    if fit.ordered and _overlap(columns):
+        lines += _label_free(fit)
+    else:
+        lines.append(_row("component", columns, width=30))
+        for i in range(fit.draws.weights.shape[1]):
+            cells = {name: _interval(values[:, i]) for name, values in columns.items()}
+            lines.append(_row(str(i), cells, width=30))
+        lines.append("posterior mean [95 % interval]" + _naming(fit))
+    lines += [
+        "",
+        f"log evidence {fit.log_evidence:.4f} (standard error {fit.log_evidence_error:.4f})",
+        f"{fit.effective_sample_size:.0f} effective of {len(fit.log_importance_weights)} particles, "
+        f"Pareto k {fit.pareto_k:.2f}",
+    ]
+    return "\n".join(lines)
+
+
+def _label_free(fit: "PosteriorFit") -> list[str]:
+    """What can be said without telling components apart."""
+    probabilities = ", ".join(
+        f"{count}: {share:.3f}" for count, share in enumerate(fit.occupied()) if share >= 0.0005
+    )
+    weights, means = np.asarray(fit.draws.weights), np.asarray(fit.draws.components.means)
+    centre = np.einsum("sk,sk...->s...", weights, means).reshape(len(weights), -1)[:, 0]
+    return [
+        "The draws don't tell these components apart (the intervals of neighbouring means "
+        "overlap), so a table of components would mislead. Without labels:",
+        f"mean of the mixture {_interval(centre)}",
+        f"components that hold data, probability of each number: {probabilities}",
+    ]
+
+
+def _overlap(columns: dict[str, np.ndarray]) -> bool:
+    """Whether the 95 % intervals of neighbouring components' means overlap."""
+    low, high = np.quantile(next(v for n, v in columns.items() if n != "weights"), (0.025, 0.975), axis=0)
+    return bool(np.any(high[:-1] > low[1:]))
+
+
+def _columns(mixture: Mixture, draws: bool = False) -> dict[str, np.ndarray]:
+    """Parameters by name, (k,) or (s, k); one column a feature where there are several."""
+    leaves = {"weights": mixture.weights, **vars(mixture.components)}
+    columns = {}
+    for name, value in leaves.items():
+        array = np.asarray(value, np.float64)
+        if array.ndim == 1 + draws:
+            columns[name] = array
+        else:
+            columns |= {f"{name}[{j}]": array[..., j] for j in range(array.shape[-1])}
+    return columns
+
+
+def _interval(draws: np.ndarray) -> str:
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return f"{draws.mean():.5g} [{low:.5g}, {high:.5g}]"
+
+
+def _row(first: str, cells: dict[str, str] | dict[str, np.ndarray], width: int = 14) -> str:
+    texts = [cell if isinstance(cell, str) else name for name, cell in cells.items()]
+    return f"{first:<10}" + "".join(f"{text:>{width}}" for text in texts)
+
+
+def _naming(fit: "PosteriorFit") -> str:
+    return "; components are named by ascending mean" if fit.ordered else ""
