@@ -43,7 +43,8 @@ def iterate(
             return jnp.where(done.reshape(done.shape + (1,) * (new.ndim - 1)), old, new)
 
         state = jax.tree.map(keep, proposed, state)
-        history = history.at[taken].set(jnp.where(done, jnp.nan, record))
+        record = jnp.where(done, jnp.nan, record)
+        history = jax.lax.dynamic_update_index_in_dim(history, record, taken, 0)
         return taken + 1, state, history, done | now_done, steps + ~done
 
     history = jnp.full((max_steps, n_members), jnp.nan, dtype)

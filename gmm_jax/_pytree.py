@@ -57,5 +57,3 @@ def set_fields(self: Any, **values: Any) -> None:
 def is_concrete(tree: Any) -> bool:
     """Tell whether the numbers of `tree` are known now, so that they can be checked."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
-
-

@@ -99,4 +99,6 @@ class IndependentGamma:
 
 def _same_shape(value: Array, parameter: Array) -> None:
     if jnp.shape(value) != parameter.shape:
-        raise ValueError(f"a value of shape {parameter.shape} was expected, got {jnp.shape(value)}.")
+        raise ValueError(
+            f"a value of shape {parameter.shape} was expected, got {jnp.shape(value)}."
+        )

@@ -80,7 +80,8 @@ def run(
     chunks_key, resampling_key = jax.random.split(key)
     keys = jax.random.split(chunks_key, math.ceil(n_particles / chunk_size))
     weights = [
-        weigh(draw(k, target.propose, arguments, chunk_size), target.log_weight, arguments) for k in keys
+        weigh(draw(k, target.propose, arguments, chunk_size), target.log_weight, arguments)
+        for k in keys
     ]
     log_weights = jnp.concatenate(weights)[:n_particles]
     indices = systematic(resampling_key, log_weights, n_draws)

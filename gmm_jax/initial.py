@@ -8,12 +8,15 @@ from jax import Array
 from jaxtyping import Float
 
 
+def uniforms_shape(n_starts: int, n_components: int) -> tuple[int, int, int]:
+    """Shape of the random numbers that a start consumes."""
+    return n_starts, n_components, 2 + int(math.log(n_components))
+
+
 def kmeans_plus_plus(
-    key: Array,
+    uniforms: Float[Array, "r k c"],
     data: Float[Array, "n ..."],
     sample_weight: Float[Array, "n"],
-    n_components: int,
-    n_starts: int,
 ) -> tuple[Float[Array, "r k ..."], Float[Array, "r"]]:
     """Choose points as centres, each far from those before it.
 
@@ -21,11 +24,9 @@ def kmeans_plus_plus(
     proportional to the squared distance from the nearest centre so far [1].
 
     Args:
-        key: Random key.
+        uniforms: Random numbers between 0 and 1: for each of r sets of k centres, c candidates.
         data: n points, on comparable scales.
         sample_weight: How often each counts; rows of weight 0 are never chosen.
-        n_components: k.
-        n_starts: r, how many independent sets of centres.
 
     Returns:
         r sets of k centres, and the root mean square of a coordinate's distance from its nearest
@@ -34,8 +35,7 @@ def kmeans_plus_plus(
     [1] Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
     """
     rows = data.reshape(data.shape[0], -1)
-    n_candidates = 2 + int(math.log(n_components))
-    uniforms = jax.random.uniform(key, (n_starts, n_components, n_candidates), rows.dtype)
+    n_starts, n_components, _ = uniforms.shape
 
     def start(uniforms):
         def add(i, state):
@@ -56,28 +56,26 @@ def kmeans_plus_plus(
 
 
 def random_points(
-    key: Array,
+    uniforms: Float[Array, "r k c"],
     data: Float[Array, "n ..."],
     sample_weight: Float[Array, "n"],
-    n_components: int,
-    n_starts: int,
 ) -> tuple[Float[Array, "r k ..."], Float[Array, "r"]]:
     """Choose points at random as centres, and the spread of all data as theirs.
 
     Takes and returns what `kmeans_plus_plus` does.
     """
-    uniforms = jax.random.uniform(key, (n_starts, n_components), sample_weight.dtype)
-    centres = data[_pick(uniforms, sample_weight)]
+    centres = data[_pick(uniforms[:, :, 0], sample_weight)]
     rows = data.reshape(data.shape[0], -1)
     share = sample_weight / sample_weight.sum()
     spread = jnp.sqrt((share @ (rows - share @ rows) ** 2).sum() / rows.shape[1])
-    return centres, jnp.broadcast_to(spread, (n_starts,))
+    return centres, jnp.broadcast_to(spread, uniforms.shape[:1])
 
 
 def _pick(uniforms: Array, mass: Float[Array, "n"]) -> Array:
     """Turn uniform numbers into indices, in proportion to `mass`; evenly if there is none."""
     total = jnp.cumsum(jnp.where(mass.sum() > 0, mass, 1))
-    indices = jnp.searchsorted(total, uniforms * total[-1], side="right")
+    # Counting compiles faster than a binary search and costs no more than the distances do.
+    indices = (total <= uniforms[..., None] * total[-1]).sum(-1)
     return jnp.minimum(indices, mass.shape[0] - 1)
 
 

@@ -104,7 +104,9 @@ def _real_roots(polynomial: list[float]) -> np.ndarray:
 
 def _log_joint(x: np.ndarray, weights, means, scales) -> np.ndarray:
     x = np.asarray(x)[..., None]
-    return np.log(weights + (weights == 0) * 1e-300) - np.log(scales) - ((x - means) / scales) ** 2 / 2
+    return (
+        np.log(weights + (weights == 0) * 1e-300) - np.log(scales) - ((x - means) / scales) ** 2 / 2
+    )
 
 
 def _slope(x: np.ndarray, weights, means, scales) -> np.ndarray:

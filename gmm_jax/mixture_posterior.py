@@ -22,7 +22,7 @@ from jaxtyping import Float
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import rebuild
-from gmm_jax.initial import kmeans_plus_plus
+from gmm_jax.initial import kmeans_plus_plus, uniforms_shape
 from gmm_jax.labellings import log_permanent, sample_permutation
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
@@ -206,7 +206,8 @@ def _em_starts(
     """Fit 1, 2, ... k components in turn, the others empty, until every chain has a start."""
     occupied = jnp.arange(n_chains) % n_components + 1
     used = jnp.arange(n_components) < occupied[:, None]
-    centres, spread = kmeans_plus_plus(key, data, sample_weight, n_components, n_chains)
+    uniforms = jax.random.uniform(key, uniforms_shape(n_chains, n_components), data.dtype)
+    centres, spread = kmeans_plus_plus(uniforms, data, sample_weight)
     components = jax.vmap(family.around)(centres, jnp.maximum(spread, 0.01))
     weights = (used / occupied[:, None]).astype(data.dtype)
     starts = rebuild(Mixture, weights=weights, components=components)

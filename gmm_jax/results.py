@@ -238,9 +238,7 @@ def _mean_log_joint(draws: Mixture, points: Array) -> Float[Array, "n k"]:
 
     def add(i, total):
         index = jnp.minimum(i * block + jnp.arange(block), n_draws - 1)
-        log_joint = jax.vmap(lambda m: m.log_joint(points))(
-            jax.tree.map(lambda a: a[index], draws)
-        )
+        log_joint = jax.vmap(lambda m: m.log_joint(points))(jax.tree.map(lambda a: a[index], draws))
         new = (i * block + jnp.arange(block) < n_draws)[:, None, None]
         return jnp.logaddexp(total, log_sum_exp(jnp.where(new, log_joint, -jnp.inf), 0))
 

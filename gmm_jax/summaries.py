@@ -67,7 +67,9 @@ def _label_free(fit: "PosteriorFit") -> list[str]:
 
 def _overlap(columns: dict[str, np.ndarray]) -> bool:
     """Whether the 95 % intervals of neighbouring components' means overlap."""
-    low, high = np.quantile(next(v for n, v in columns.items() if n != "weights"), (0.025, 0.975), axis=0)
+    low, high = np.quantile(
+        next(v for n, v in columns.items() if n != "weights"), (0.025, 0.975), axis=0
+    )
     return bool(np.any(high[:-1] > low[1:]))
 
 

@@ -46,9 +46,7 @@ class Family(Protocol):
         """Log density (or log mass) of every point under every component."""
         ...
 
-    def statistics(
-        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
-    ) -> Any:
+    def statistics(self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]) -> Any:
         """Sums over points, weighted by responsibility: they add up over blocks of rows."""
         ...
 

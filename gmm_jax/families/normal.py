@@ -78,9 +78,7 @@ class Normal:
         deviations = data[:, None] - self.means
         shares = responsibilities.reshape(responsibilities.shape + (1,) * (data.ndim - 1))
         weighted = shares * deviations
-        return Moments(
-            responsibilities.sum(0), weighted.sum(0), (weighted * deviations).sum(0)
-        )
+        return Moments(responsibilities.sum(0), weighted.sum(0), (weighted * deviations).sum(0))
 
     def mode(self, statistics: Moments, held: "Normal", floor: Float[Array, ""]) -> Self:
         """Weighted means, then weighted spreads about them, at least `floor`."""

@@ -81,13 +81,14 @@ def fit(
     if prior is not None:
         arguments.check_prior(prior, family, k, points.shape[1:])
     if key is None:
-        key, reason = jax.random.key(0), f"{reason}; with key 0, since none was given"
+        reason = f"{reason}; with key 0, since none was given"
 
     if method == "importance":
         if known:
             raise ValueError("fixed needs method='em': posterior draws hold nothing fixed yet.")
         arguments.one_of("proposal", proposal, ("em", "prior"))
         n_particles = arguments.whole("n_particles", n_particles, 100)
+        key = jax.random.key(0) if key is None else key
         return fit_posterior(key, points, weight, k, prior, family, proposal, n_particles, reason)
 
     names = [field.name for field in fields(family)]  # type: ignore[arg-type]

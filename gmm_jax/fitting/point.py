@@ -13,7 +13,7 @@ from gmm_jax._data import bucket, float_dtype, padded
 from gmm_jax._pytree import rebuild
 from gmm_jax.families import Family
 from gmm_jax.fitting import setting
-from gmm_jax.initial import STARTS
+from gmm_jax.initial import STARTS, uniforms_shape
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
 from gmm_jax.results import PointFit
@@ -30,7 +30,7 @@ ADVICE = {
 
 
 def fit_point(
-    key: Array,
+    key: Array | None,
     points: np.ndarray,
     weight: np.ndarray,
     k: int,
@@ -52,8 +52,10 @@ def fit_point(
     centred = ((points - frame.centre) / frame.unit).astype(dtype)
     centred, padded_weight = padded(centred, weight, -(-rows // block) * block)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)
+    # NumPy's generator: compiling JAX's would take longer than everything else here.
+    generator = np.random.default_rng(0 if key is None else np.asarray(jax.random.key_data(key)))
     found = _run(
-        key,
+        generator.random(uniforms_shape(n_restarts, k), dtype),
         centred.reshape(-1, block, *event),
         padded_weight.astype(dtype).reshape(-1, block),
         values,
@@ -65,7 +67,6 @@ def fit_point(
         np.asarray(TOL[dtype.name] if tol is None else tol, dtype),
         family=family,
         start=start,
-        n_restarts=n_restarts,
         max_steps=max_steps,
     )
     restarts, best, mixture, log_prior = jax.device_get(found)
@@ -93,15 +94,15 @@ def fit_point(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("family", "start", "n_restarts", "max_steps"))
+@functools.partial(jax.jit, static_argnames=("family", "start", "max_steps"))
 def _run(
-    key, data, sample_weight, values, held, prior, floor, tol,
-    *, family, start, n_restarts, max_steps,
+    uniforms, data, sample_weight, values, held, prior, floor, tol,
+    *, family, start, max_steps,
 ):  # fmt: skip
     """Choose starts, run EM from all of them and pick the best, in one compilation."""
-    k = held.weights.shape[0]
+    n_restarts, k = uniforms.shape[:2]
     rows = data.reshape(-1, *data.shape[2:])
-    centres, spread = STARTS[start](key, rows, sample_weight.reshape(-1), k, n_restarts)
+    centres, spread = STARTS[start](uniforms, rows, sample_weight.reshape(-1))
     components = jax.vmap(family.around)(centres, jnp.maximum(spread, 0.01))
     left = 1 - jnp.where(held.weights, values.weights, 0).sum()
     weights = jnp.full((n_restarts, k), left / jnp.maximum((~held.weights).sum(), 1), data.dtype)
