@@ -32,7 +32,7 @@ def as_floats(name: str, value: Any) -> Array:
 
 
 def per_component(name: str, value: Any) -> Array:
-    """Turn `value` into an array with the components on its first axis and features, if any, second.
+    """Turn `value` into an array with components on its first axis, and features on a second.
 
     Raises:
         ValueError: it is a single number, is empty or has more than two axes.

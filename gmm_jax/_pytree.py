@@ -4,10 +4,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, dataclass_transform
 
 import jax
+import jax.core
 
 
 def static(**options: Any) -> Any:
-    """Declare a field that is part of the type, not of the data (it takes part in jit's cache key)."""
+    """Declare a field that is part of the type, not of the data (a part of jit's cache key)."""
     return field(metadata={"static": True}, **options)
 
 

@@ -2,7 +2,8 @@
 
 They are what priors are made of, and plain pytrees: `sample(key)` and `log_prob(value)` are pure.
 Parameters with further leading axes are a batch of distributions, and one key samples them all
-(one call of the random generator compiles several times faster than one per member). A value outside the support has log density minus infinity.
+(one call of the random generator compiles several times faster than one per member). A value
+outside the support has log density minus infinity.
 """
 
 from typing import Protocol

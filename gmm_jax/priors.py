@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Float
 
 from gmm_jax._checks import as_floats, positive
 from gmm_jax._pytree import pytree, rebuild, set_fields
-from gmm_jax.distributions import Dirichlet, Distribution, IndependentGamma, IndependentNormal
+from gmm_jax.distributions import Dirichlet, IndependentGamma, IndependentNormal
 from gmm_jax.families import Normal
 from gmm_jax.families.normal import Moments
 from gmm_jax.mean_and_scale import MeanAndScale, mean_and_scale
@@ -84,10 +84,8 @@ class DirichletNormalGamma:
         arrays = (self.concentration, self.mean, self.mean_scale, self.shape, self.rate)
         return all(np.all(np.asarray(a) == np.asarray(a)[:1]) for a in arrays if a.ndim)
 
-    def sites(
-        self, n_components: int, event_shape: tuple[int, ...] = ()
-    ) -> dict[str, Distribution]:
-        """Name and distribution of each parameter, in the order in which they are drawn.
+    def sites(self, n_components: int, event_shape: tuple[int, ...] = ()) -> dict[str, Any]:
+        """Name and `Distribution` of each parameter, in the order in which they are drawn.
 
         Raises:
             ValueError: a parameter of this prior is for another number of components or features.
@@ -295,5 +293,5 @@ def _spread(name: str, value: Array, entries: tuple[int, ...]) -> Array:
             f"{name} of the prior has shape {value.shape} but the mixture has {entries[0]} "
             f"components: give one number for all, or one per component."
         )
-    numpy = np if isinstance(value, np.ndarray) else jnp
+    numpy: Any = np if isinstance(value, np.ndarray) else jnp
     return numpy.broadcast_to(value, entries)

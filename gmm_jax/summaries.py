@@ -1,9 +1,10 @@
 """Tables that people read."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from gmm_jax.families import Normal
 from gmm_jax.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def describe_draws(fit: "PosteriorFit") -> str:
     lines += [
         "",
         f"log evidence {fit.log_evidence:.4f} (standard error {fit.log_evidence_error:.4f})",
-        f"{fit.effective_sample_size:.0f} effective of {len(fit.log_importance_weights)} particles, "
-        f"Pareto k {fit.pareto_k:.2f}",
+        f"{fit.effective_sample_size:.0f} effective of {len(fit.log_importance_weights)} particles"
+        f", Pareto k {fit.pareto_k:.2f}",
     ]
     return "\n".join(lines)
 
@@ -55,7 +56,8 @@ def _label_free(fit: "PosteriorFit") -> list[str]:
     probabilities = ", ".join(
         f"{count}: {share:.3f}" for count, share in enumerate(fit.occupied()) if share >= 0.0005
     )
-    weights, means = np.asarray(fit.draws.weights), np.asarray(fit.draws.components.means)
+    weights = np.asarray(fit.draws.weights)
+    means = np.asarray(cast(Normal, fit.draws.components).means)
     centre = np.einsum("sk,sk...->s...", weights, means).reshape(len(weights), -1)[:, 0]
     return [
         "The draws don't tell these components apart (the intervals of neighbouring means "

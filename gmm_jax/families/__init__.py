@@ -1,16 +1,16 @@
 """Component families: one file each, all with the contract of `Family`.
 
-To add a family, write a frozen dataclass with `@pytree`, one array per parameter with the components
-on its first axis, and the methods of `Family`; import it below and list it in
-`tests/test_families.py`. EM, starts, weights, missing rows, sampling and the generative functions
-then work with it.
+To add a family, write a frozen dataclass with `@pytree`, one array per parameter with the
+components on its first axis, and the methods of `Family`; import it below and list it in
+`tests/test_families.py`. EM, starts, sample weights, sampling and the generative functions then
+work with it.
 """
 
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import ArrayLike, Float, Int
 
 from gmm_jax.families.bernoulli import Bernoulli
 from gmm_jax.families.normal import Normal
@@ -24,7 +24,7 @@ class Family(Protocol):
     One point ("event") is a number, or a row of d features when the parameters have two axes.
     """
 
-    centred: bool
+    centred: ClassVar[bool]
     """Whether shifting and rescaling the data shifts and rescales the components (`affine`)."""
 
     @property
@@ -66,7 +66,7 @@ class Family(Protocol):
         """Draw one point from each named component."""
         ...
 
-    def affine(self, shift: Array, scale: Array) -> Self:
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
         """The components of `shift + scale * x` when these are those of x."""
         ...
 

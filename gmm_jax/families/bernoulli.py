@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import between_zero_and_one, per_component
 from gmm_jax._numerics import safe_log
@@ -96,7 +96,7 @@ class Bernoulli:
         probs = self.probs[assignments]
         return (jax.random.uniform(key, probs.shape, probs.dtype) < probs).astype(probs.dtype)
 
-    def affine(self, shift: Array, scale: Array) -> Self:
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
         return self
 
     @classmethod

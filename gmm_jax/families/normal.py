@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int
+from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
 from gmm_jax._pytree import pytree, rebuild, set_fields
@@ -108,7 +108,7 @@ class Normal:
         means, scales = self.means[assignments], self.scales[assignments]
         return means + scales * jax.random.normal(key, means.shape, means.dtype)
 
-    def affine(self, shift: Array, scale: Array) -> Self:
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
         return rebuild(type(self), means=shift + scale * self.means, scales=scale * self.scales)
 
     @classmethod

@@ -82,17 +82,16 @@ def as_fixed(
         except (TypeError, ValueError) as error:
             raise TypeError(f"fixed[{name!r}] must be numbers, got {value!r}.") from error
     counts = {name: value.shape[0] for name, value in known.items() if value.ndim}
-    if n_components is None:
-        if not counts:
-            raise TypeError("n_components is missing: say how many components to fit.")
-        n_components = next(iter(counts.values()))
+    if n_components is None and not counts:
+        raise TypeError("n_components is missing: say how many components to fit.")
+    k = next(iter(counts.values())) if n_components is None else n_components
     for name, value in known.items():
-        shape = (n_components,) if name == "weights" else (n_components, *event)
+        shape = (k,) if name == "weights" else (k, *event)
         if value.ndim == 1 and event:
             value = np.broadcast_to(value[:, None], (value.shape[0], *shape[1:]))
         if value.ndim and value.shape != shape:
             raise ValueError(
-                f"fixed[{name!r}] has shape {value.shape} but {n_components} components need "
+                f"fixed[{name!r}] has shape {value.shape} but {k} components need "
                 f"{shape}. Write nan for entries that are to be estimated."
             )
         known[name] = np.broadcast_to(value, shape)

@@ -47,7 +47,7 @@ def fit_posterior(
         jnp.asarray(padded_weight.astype(dtype)),
         setting.prior_inside(prior, frame, k, event, dtype),
         family,
-        np.asarray(SCALE_FLOOR, dtype),
+        jnp.asarray(SCALE_FLOOR, dtype),
         n_components=k,
         n_particles=n_particles,
         n_draws=n_particles,

@@ -14,7 +14,7 @@ from gmm_jax.mixture import Mixture
 
 
 class FitWarning(UserWarning):
-    """There is an answer, but it should not be trusted as it stands; the message says what to do."""
+    """There is an answer, but it should not be trusted yet; the message says what to do."""
 
 
 def warn(message: str) -> None:
