@@ -254,9 +254,11 @@ def _no_such(path: Path, known: list[Path]) -> NoReturn:
         pairs = [("/".join(path), "/".join(other)), (path[-1], other[-1])]
         return max(difflib.SequenceMatcher(None, str(a), b).ratio() for a, b in pairs)
 
-    nearest = f"; the nearest is {_written(max(known, key=likeness))}" if any(known) else ""
+    if not any(known):
+        raise AddressError(f"there is no address {_written(path)}: only one choice, without address.")
     raise AddressError(
-        f"there is no address {_written(path)}{nearest}. The addresses are {_listed(known)}."
+        f"there is no address {_written(path)}; the nearest is "
+        f"{_written(max(known, key=likeness))}. The addresses are {_listed(known)}."
     )
 
 
@@ -265,4 +267,4 @@ def _written(path: Path) -> str:
 
 
 def _listed(paths: Iterable[Path]) -> str:
-    return ", ".join(_written(path) for path in paths) or "none (it makes one unnamed choice)"
+    return ", ".join(_written(path) for path in paths)

@@ -99,7 +99,7 @@ def bayesian_mixture(
         >>> points = {"z": [0, 1, 1], "x": [349, 500, 503]}
         >>> log_joint, mixture = model.assess({**choices, "obs": points})
         >>> round(float(log_joint), 3), float(mixture.components.means[0])
-        (-24.811, 350.0)
+        (-22.8, 350.0)
     """
     return _bayesian(prior, n_components, event_shape, _points_of((_count(n),)))
 

@@ -31,8 +31,8 @@ def keyed_distribution(
 
     Under genjax's `.vmap` and `modular_vmap`, nested at will, every row gets its own key and its
     own arguments, on whatever axis and in whatever pytree they come: the sampler runs under
-    `jax.vmap`. A log density that turns out NaN though no NaN went in is minus infinity, since the
-    value, or a parameter, lies outside its support.
+    `jax.vmap`. A log density that turns out NaN is minus infinity: the value, or a parameter, lies
+    outside its support.
 
     Args:
         sampler: `sampler(key, *args)` draws one event, an array or a pytree of arrays.
@@ -80,8 +80,7 @@ def keyed_distribution(
                 f"the log density of {name or 'a distribution'} has shape {result.shape}: it must "
                 f"be one number for the whole event, so sum it over the entries."
             )
-        undefined = jnp.isnan(result) & ~_any_nan((value, args, kwargs))
-        return jnp.where(undefined, -jnp.inf, result)
+        return jnp.where(jnp.isnan(result), -jnp.inf, result)
 
     return distribution(draw, density, name=name)
 
@@ -131,15 +130,6 @@ def _bind(
         lowering_exception=LoweringSamplePrimitiveToMLIRException(unseeded, {"sampler_name": name}),
     )
     return primitive.bind(*inputs, name=name)
-
-
-def _any_nan(tree: Any) -> Bool[Array, ""]:
-    floats = [
-        leaf
-        for leaf in jax.tree.leaves(tree)
-        if jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating)
-    ]
-    return jnp.any(jnp.array([jnp.isnan(leaf).any() for leaf in floats], bool))
 
 
 site = keyed_distribution(
