@@ -241,7 +241,7 @@ def test_six_threads_trace_at_a_time():
     arguments = (jnp.array([0.5, 0.5]), Normal([0.0, 9.0], [1.0, 1.0]))
 
     def work(number):
-        for _ in range(10):
+        for _ in range(4):
             model = models.points(3)
             trace = jax.eval_shape(seed(model.simulate), KEY, *arguments)
             log_density, _ = model.assess({**CHOICES["obs"], "z": [0, 0, number % 2]}, *arguments)
