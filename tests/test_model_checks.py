@@ -179,7 +179,7 @@ def test_under_vmap_scan_and_cond_of_genjax():
     ]
     rows = checked(weighing.vmap(in_axes=(0,)))
     np.testing.assert_allclose(rows.assess(choices, scales)[0], sum(each), rtol=1e-6)
-    trace, weight = seed(rows.generate)(KEY, {"x": [1.0, 1.0]}, scales)
+    trace, _ = seed(rows.generate)(KEY, {"x": [1.0, 1.0]}, scales)
     updated, ratio, _ = trace.update(choices)
     np.testing.assert_allclose(-updated.get_score(), sum(each), rtol=1e-6)
     np.testing.assert_allclose(ratio, sum(each) + trace.get_score(), rtol=1e-5)

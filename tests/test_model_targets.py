@@ -166,9 +166,10 @@ def vector():
         (weighing, {"x": 1.0}, three_means, ValueError, r"proposal.*shape \(\), got \(3,\)"),
         (vector, {"x": np.zeros(3)}, None, ValueError, r"log density has shape \(3,\)"),
         (lambda: None, {}, None, TypeError, "takes a generative function"),
+        (component_index, {}, None, TypeError, "has no addresses"),
     ],
 )
 def test_errors_come_before_the_first_draw(model, constraints, proposal, error, message):
-    args = (0.0,) if model is weighing else ()
+    args = {weighing: (0.0,), component_index: (WEIGHTS,)}.get(model, ())
     with pytest.raises(error, match=message):
         importance_target(model, args, constraints, proposal)

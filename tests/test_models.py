@@ -125,7 +125,7 @@ def test_any_prior_makes_a_model():
     np.testing.assert_allclose(
         marginal.assess({**parameters, "obs": {"x": x}})[0], enumerated, rtol=1e-6
     )
-    drawn = jax.jit(seed(model.simulate))(jax.random.key(0)).get_choices()
+    drawn = jax.eval_shape(seed(model.simulate), jax.random.key(0)).get_choices()
     assert drawn["obs"]["x"].shape == (6, 2) and drawn["probs"].shape == (2, 2)
 
 
@@ -147,20 +147,21 @@ def test_points_are_independent_copies_of_point():
 
 def test_generate_weighs_what_is_constrained():
     model = models.bayesian_mixture(PRIOR, 2, 4)
-    x = jnp.array([1.0, 2.0, 3.0, -1.0])
-    generate = jax.jit(seed(model.generate))
-    trace, weight = generate(jax.random.key(1), {"obs": {"x": x}})
+    known = random_choices(2, 4, (), 2)
+    x = known["obs"]["x"]
+    constraints = {**{name: known[name] for name in ("weights", "scales")}, "obs": {"x": x}}
+    trace, weight = jax.jit(seed(model.generate))(jax.random.key(1), constraints)
     choices = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), trace.get_choices())
-    z = trace["obs"]["z"]
-    expected = stats.norm(choices["means"][z], choices["scales"][z]).logpdf(x).sum()
-    np.testing.assert_allclose(weight, expected, rtol=1e-5)
-    choices["obs"]["z"] = np.asarray(z)
+    choices["obs"]["z"] = np.asarray(trace["obs"]["z"])
+    log_drawn = np.log(known["weights"])[trace["obs"]["z"]].sum()
+    log_drawn += stats.norm(2, 3).logpdf(choices["means"]).sum()
+    np.testing.assert_allclose(weight, hand_log_joint(**choices) - log_drawn, rtol=1e-5)
     np.testing.assert_allclose(-trace.get_score(), hand_log_joint(**choices), rtol=1e-5)
-    _, nothing = seed(models.points(4).generate)(jax.random.key(1), {}, WEIGHTS, NORMAL)
-    assert nothing == 0
     everything, weight = model.generate(trace.get_choices())
     np.testing.assert_allclose(weight, hand_log_joint(**choices), rtol=1e-5)
     np.testing.assert_allclose(everything.get_score(), -weight)
+    nothing = seed(models.points(4).generate)(jax.random.key(1), {}, WEIGHTS, NORMAL)[1]
+    assert nothing == 0
 
 
 CHANGES = [
@@ -241,21 +242,24 @@ def test_jit_and_vmap_change_nothing():
     np.testing.assert_allclose(jax.jit(jax.vmap(generate))(keys), loop, rtol=1e-5)
 
 
-def test_gradients_of_assess_are_those_of_the_formula():
+@pytest.mark.parametrize("name", ["means", "scales"])
+@pytest.mark.parametrize("summed", [False, True], ids=["full", "marginal"])
+def test_gradients_of_assess_are_those_of_the_formula(summed, name):
     with jax.enable_x64(True):
         prior = DirichletNormalGamma(1.5, 2.0, 3.0, 2.0, 1.5)
-        for maker, hand, reduce in (
-            (models.bayesian_mixture, hand_log_joint, lambda choices: choices),
-            (models.marginal_bayesian_mixture, hand_marginal, without_z),
-        ):
-            model, choices = maker(prior, 2, 4), random_choices(2, 4, (), 11)
-            for name in ("means", "scales"):
-                value = choices[name]
-                log_joint = lambda v: model.assess({**reduce(choices), name: v})[0]
-                slopes = jax.jit(jax.grad(log_joint))(value)
-                for i, step in enumerate(1e-5 * np.eye(2)):
-                    up, down = (hand(**{**choices, name: value + s}) for s in (step, -step))
-                    np.testing.assert_allclose(slopes[i], (up - down) / 2e-5, rtol=1e-6)
+        choices = random_choices(2, 4, (), 11)
+        maker, hand, given = (
+            (models.marginal_bayesian_mixture, hand_marginal, without_z(choices))
+            if summed
+            else (models.bayesian_mixture, hand_log_joint, choices)
+        )
+        model = maker(prior, 2, 4)
+        slopes = jax.jit(jax.grad(lambda value: model.assess({**given, name: value})[0]))(
+            choices[name]
+        )
+    for i, step in enumerate(1e-5 * np.eye(2)):
+        up, down = (hand(**{**choices, name: choices[name] + s}) for s in (step, -step))
+        np.testing.assert_allclose(slopes[i], (up - down) / 2e-5, rtol=1e-6)
 
 
 IMPOSSIBLE = {

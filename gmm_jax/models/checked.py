@@ -168,7 +168,7 @@ def conform(given: Any, expected: Any) -> Any:
     def walk(given: Any, expected: Any, path: Path) -> Any:
         if not isinstance(expected, dict):
             if isinstance(given, Mapping) and isinstance(expected, jax.ShapeDtypeStruct):
-                _no_such((*path, *(str(address) for address in given)), known)
+                _no_such((*path, *(list(given) or ["{}"])), known)
             return jax.tree.map(partial(_shaped, path), expected, given)
         if not isinstance(given, Mapping):
             inside = _listed(path + inner for inner in _paths(expected))

@@ -41,6 +41,7 @@ def importance_target(
         AddressError: a constraint, or a choice of the proposal, has an address that the model does
             not have; or the proposal proposes what is constrained.
         ValueError: a value of the wrong shape; a log density that is not one number.
+        TypeError: `model` is not a generative function with addresses.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -60,6 +61,8 @@ def importance_target(
     """
     model, proposal = checked(model), None if proposal is None else checked(proposal)
     expected = model.expected(*args)
+    if not isinstance(expected, dict):
+        raise TypeError("the model has no addresses: write one with @gen that has this site.")
     constraints = conform(constraints, expected)
     if proposal is not None:
         _check_proposal(proposal.expected(*proposal_args), expected, constraints)
