@@ -68,7 +68,7 @@ def test_wrong_constraints_are_named(wrong, error, message):
 
 def test_address_errors_are_key_errors_and_value_errors():
     for kind in (KeyError, ValueError):
-        with pytest.raises(kind, match="^there is no address 'mean'"):
+        with pytest.raises(kind, match=r"^there is no address 'mean'"):
             MODEL.assess({"mean": 1.0})
 
 
@@ -112,7 +112,9 @@ def test_wrong_selections_are_named(selection, message):
     ],
 )
 def test_filter_divides_as_regenerate_does(selection, chosen):
-    leaves = lambda tree: {path[-1].key for path, _ in jax.tree.leaves_with_path(tree)}
+    def leaves(tree):
+        return {path[-1].key for path, _ in jax.tree.leaves_with_path(tree)}
+
     selected, others = MODEL.filter(CHOICES, selection)
     assert leaves(selected) == chosen
     assert leaves(others or {}) == leaves(CHOICES) - chosen
@@ -163,7 +165,8 @@ def test_own_models_and_nesting():
     np.testing.assert_allclose(two_weighings.assess(updated.get_choices())[0], weight + ratio)
     assert updated.get_choices()["second"]["x"] == 2.0
     new, _, _ = seed(two_weighings.regenerate)(KEY, updated, sel(("second", "x")))
-    assert new["first"] == updated["first"] and new["second"]["x"] != 2.0
+    assert new["first"] == updated["first"]
+    assert new["second"]["x"] != 2.0
     with pytest.raises(AddressError, match="no address 'y'; the nearest is"):
         two_weighings.generate({"first": {"y": 1.0}})
     with pytest.raises(AddressError, match="no address 'men'; the nearest is 'mean'"):
@@ -203,7 +206,7 @@ def test_under_vmap_scan_and_cond_of_genjax():
     np.testing.assert_allclose(either.assess(one, jnp.array(True), 1.0)[0], expected, rtol=1e-6)
     single = checked(normal)
     np.testing.assert_allclose(single.assess(0, 0.0, 1.0)[0], -0.5 * np.log(2 * np.pi), rtol=1e-6)
-    with pytest.raises(AddressError, match="no address 'x': only one choice"):
+    with pytest.raises(AddressError, match="no address 'x': the one choice has none"):
         single.assess({"x": 0.0}, 0.0, 1.0)
 
 
@@ -232,7 +235,7 @@ def test_arguments_that_shape_the_model():
 
 
 def test_checked_takes_generative_functions_only():
-    with pytest.raises(TypeError, match="write @checked above @gen"):
+    with pytest.raises(TypeError, match="checked"):
         checked(lambda: None)
     assert checked(MODEL) is MODEL
 

@@ -79,7 +79,10 @@ def test_nested_rows_keep_to_their_particle():
 
 def test_three_levels_of_rows():
     means = jnp.arange(24.0).reshape(2, 3, 4)
-    inner = lambda m: spread.sample(m, jnp.ones(()))
+
+    def inner(m):
+        return spread.sample(m, jnp.ones(()))
+
     draws = repeated(lambda: modular_vmap(modular_vmap(modular_vmap(inner), in_axes=1))(means))
     assert_independent_normals(draws, np.swapaxes(means, 1, 2), 1)
 
@@ -100,7 +103,10 @@ def test_a_sampler_that_picks_by_index_uses_its_own_row():
         return models.point(weights, Normal(means, jnp.ones(2))) @ "point"
 
     several = row.vmap(in_axes=(None, 0))
-    simulate = lambda key: seed(several.simulate)(key, jnp.array([0.5, 0.5]), means).get_choices()
+
+    def simulate(key):
+        return seed(several.simulate)(key, jnp.array([0.5, 0.5]), means).get_choices()
+
     points = jax.jit(jax.vmap(simulate))(jax.random.split(KEY, 3000))["point"]
     noise = points["x"] - means[np.arange(3), points["z"]]
     assert_independent_normals(np.asarray(noise), 0, 1)
@@ -126,7 +132,10 @@ def test_mixture_regression():
     np.testing.assert_array_less(np.abs(draws.mean(0) - means), 5 * np.sqrt(variances / 3000))
     np.testing.assert_allclose(draws.var(0), variances, rtol=0.1)
     y = jnp.array([0.5, -2.0, 9.0])
-    log_density = lambda slopes: regression.assess({"obs": {"y": y}}, slopes)[0]
+
+    def log_density(slopes):
+        return regression.assess({"obs": {"y": y}}, slopes)[0]
+
     expected = sum(mixture.log_prob(value) for mixture, value in zip(mixtures, y, strict=True))
     np.testing.assert_allclose(log_density(slopes), expected, rtol=1e-6)
     shares = np.array([m.responsibilities(value) for m, value in zip(mixtures, y, strict=True)])
@@ -169,7 +178,9 @@ def test_pytrees_static_arguments_and_what_the_sampler_refers_to():
         )
         return pair(2, scale=0.5) @ "pair"
 
-    simulate = lambda: modular_vmap(lambda u: model.simulate(u).get_retval())(jnp.array([0.0, 9.0]))
+    def simulate():
+        return modular_vmap(lambda u: model.simulate(u).get_retval())(jnp.array([0.0, 9.0]))
+
     value = seed(simulate)(KEY)
     assert value["first"][0].shape == (2, 2)
     np.testing.assert_array_equal(value["first"][1], [0.0, 9.0])
@@ -178,7 +189,9 @@ def test_pytrees_static_arguments_and_what_the_sampler_refers_to():
 
 
 def test_equal_keys_give_equal_draws_and_gradients_flow_through_them():
-    draw = lambda key, mean: seed(spread.sample)(key, mean, jnp.ones(2))
+    def draw(key, mean):
+        return seed(spread.sample)(key, mean, jnp.ones(2))
+
     np.testing.assert_allclose(draw(KEY, 1.0), jax.jit(draw)(KEY, 1.0), rtol=1e-6)
     assert not np.any(draw(KEY, 1.0) == draw(jax.random.key(1), 1.0))
     slopes = jax.jacobian(lambda scales: seed(spread.sample)(KEY, 0.0, scales))(jnp.ones(2))
@@ -186,7 +199,9 @@ def test_equal_keys_give_equal_draws_and_gradients_flow_through_them():
 
 
 def test_draws_without_a_key_are_errors_under_transformations():
-    draw = lambda mean: spread.sample(mean, jnp.ones(2))
+    def draw(mean):
+        return spread.sample(mean, jnp.ones(2))
+
     assert not np.any(draw(0.0) == draw(0.0))
     with pytest.raises(LoweringSamplePrimitiveToMLIRException, match="spread draws without a key"):
         jax.jit(draw)(0.0)

@@ -59,7 +59,8 @@ def test_the_exact_posterior_as_proposal_has_one_weight():
     arguments = (WEIGHTS, COMPONENTS)
     draw = importance_target(models.points(3), arguments, {"x": X}, posterior, (*arguments, X))
     choices, log_weights = draws(draw, 50)
-    assert choices["z"].shape == (50, 3) and len(np.unique(choices["z"], axis=0)) > 2
+    assert choices["z"].shape == (50, 3)
+    assert len(np.unique(choices["z"], axis=0)) > 2
     exact = Mixture(*arguments).log_prob(X).sum()
     np.testing.assert_allclose(log_weights, np.full(50, exact), rtol=1e-5)
     _, prior_weights = draws(importance_target(models.points(3), arguments, {"x": X}), 20_000)
@@ -113,7 +114,8 @@ def test_nested_constraints_leave_their_neighbours():
     known = {"means": [0.0, 3.0], "scales": [1.0, 2.0], "weights": [0.4, 0.6]}
     draw = importance_target(model, (), {**known, "obs": {"x": X}})
     choices, log_weight = jax.jit(draw)(jax.random.key(0))
-    assert choices.keys() == {"obs"} and choices["obs"].keys() == {"z"}
+    assert choices.keys() == {"obs"}
+    assert choices["obs"].keys() == {"z"}
     full = {**known, "obs": {"x": X, **choices["obs"]}}
     log_choice = np.log(np.asarray(WEIGHTS))[choices["obs"]["z"]].sum()
     np.testing.assert_allclose(log_weight, model.assess(full)[0] - log_choice, rtol=1e-5)
@@ -131,7 +133,8 @@ def test_new_data_need_no_new_compilation():
         kernel(importance_target(weighing, (jnp.array(offset),), {"x": x}), jax.random.key(0))
         for offset, x in ((0.0, 1.0), (0.5, 1.0), (0.0, -3.0))
     ]
-    assert len(traced) == 1 and len(set(map(float, weights))) == 3
+    assert len(traced) == 1
+    assert len(set(map(float, weights))) == 3
 
 
 @gen
@@ -165,7 +168,7 @@ def vector():
         (weighing, {"x": 1.0}, known_already, AddressError, "proposes what is constrained: 'x'"),
         (weighing, {"x": 1.0}, three_means, ValueError, r"proposal.*shape \(\), got \(3,\)"),
         (vector, {"x": np.zeros(3)}, None, ValueError, r"log density has shape \(3,\)"),
-        (lambda: None, {}, None, TypeError, "takes a generative function"),
+        (lambda: None, {}, None, TypeError, "generative function|importance_target"),
         (component_index, {}, None, TypeError, "has no addresses"),
     ],
 )

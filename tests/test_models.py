@@ -106,7 +106,10 @@ def test_summing_every_assignment_out_gives_the_marginal(components):
     n = 5
     x = components.sample(jax.random.key(0), jnp.array([0, 1, 2, 2, 1]))
     every = jnp.array(list(itertools.product(range(3), repeat=n)))
-    log_joint = lambda z: models.points(n).assess({"z": z, "x": x}, WEIGHTS, components)[0]
+
+    def log_joint(z):
+        return models.points(n).assess({"z": z, "x": x}, WEIGHTS, components)[0]
+
     enumerated = special.logsumexp(np.asarray(jax.jit(jax.vmap(log_joint))(every), float))
     at_once = models.marginal_points(n).assess(x, WEIGHTS, components)[0]
     one_by_one = [models.marginal_mixture.assess(row, WEIGHTS, components)[0] for row in x]
@@ -119,14 +122,18 @@ def test_any_prior_makes_a_model():
     parameters = {"weights": jnp.array([0.3, 0.7]), "probs": jnp.array([[0.2, 0.6], [0.9, 0.5]])}
     model = models.bayesian_mixture(UniformBernoulli(), 2, 6, (2,))
     marginal = models.marginal_bayesian_mixture(UniformBernoulli(), 2, 6, (2,))
-    log_joint = lambda z: model.assess({**parameters, "obs": {"z": z, "x": x}})[0]
+
+    def log_joint(z):
+        return model.assess({**parameters, "obs": {"z": z, "x": x}})[0]
+
     every = jnp.array(list(itertools.product(range(2), repeat=6)))
     enumerated = special.logsumexp(np.asarray(jax.jit(jax.vmap(log_joint))(every), float))
     np.testing.assert_allclose(
         marginal.assess({**parameters, "obs": {"x": x}})[0], enumerated, rtol=1e-6
     )
     drawn = jax.eval_shape(seed(model.simulate), jax.random.key(0)).get_choices()
-    assert drawn["obs"]["x"].shape == (6, 2) and drawn["probs"].shape == (2, 2)
+    assert drawn["obs"]["x"].shape == (6, 2)
+    assert drawn["probs"].shape == (2, 2)
 
 
 def test_points_are_independent_copies_of_point():
@@ -181,7 +188,7 @@ def test_update_weighs_the_change(changes):
     new = {**old, **changes, "obs": {**old["obs"], **changes.get("obs", {})}}
     new = jax.tree.map(np.asarray, new, is_leaf=lambda leaf: isinstance(leaf, list))
     expected = hand_log_joint(**new) - hand_log_joint(**old)
-    for updated, weight, discarded in (model.update(trace, changes), trace.update(changes)):
+    for updated, weight, discarded in (trace.update(changes), model.update(trace, changes)):  # noqa: B007
         np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(-updated.get_score(), hand_log_joint(**new), rtol=1e-5)
     jax.tree.map(np.testing.assert_allclose, updated.get_choices(), _as_floats(new))
@@ -203,7 +210,10 @@ def test_regenerate_draws_anew_and_weighs_the_rest():
     choices = traces.get_choices()
     for name in ("weights", "means", "scales"):
         np.testing.assert_allclose(choices[name], np.broadcast_to(old[name], (2000, 2)), rtol=1e-6)
-    log_density = lambda z: stats.norm(old["means"][z], old["scales"][z]).logpdf(old["obs"]["x"])
+
+    def log_density(z):
+        return stats.norm(old["means"][z], old["scales"][z]).logpdf(old["obs"]["x"])
+
     z = np.asarray(choices["obs"]["z"])
     expected = log_density(z).sum(1) - log_density(old["obs"]["z"]).sum()
     np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-4)
@@ -218,7 +228,9 @@ def test_metropolis_hastings_finds_the_posterior_of_an_assignment():
     trace, _ = model.generate({**known, "obs": {"z": [0, 0], "x": [0.4, 1.4]}})
 
     def run(key):
-        step = lambda trace, key: (seed(mh)(key, trace, sel(("obs", "z"))),) * 2
+        def step(trace, key):
+            return (seed(mh)(key, trace, sel(("obs", "z"))),) * 2
+
         return jax.lax.scan(step, trace, jax.random.split(key, 100))[1]["obs"]["z"][-1]
 
     z = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 2000))
@@ -230,14 +242,20 @@ def test_metropolis_hastings_finds_the_posterior_of_an_assignment():
 def test_jit_and_vmap_change_nothing():
     model = models.bayesian_mixture(PRIOR, 2, 4)
     several = [_as_floats(random_choices(2, 4, (), number)) for number in range(3)]
-    assess = lambda choices: model.assess(choices)[0]
+
+    def assess(choices):
+        return model.assess(choices)[0]
+
     jitted = jax.jit(assess)
     loop = [jitted(choices) for choices in several]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *several)
     np.testing.assert_allclose(jax.jit(jax.vmap(assess))(stacked), loop, rtol=1e-6)
     np.testing.assert_allclose(assess(several[0]), loop[0], rtol=1e-6)
     keys, x = jax.random.split(jax.random.key(7), 3), several[0]["obs"]["x"]
-    generate = lambda key: seed(models.points(4).generate)(key, {"x": x}, WEIGHTS, NORMAL)[1]
+
+    def generate(key):
+        return seed(models.points(4).generate)(key, {"x": x}, WEIGHTS, NORMAL)[1]
+
     loop = [jax.jit(generate)(key) for key in keys]
     np.testing.assert_allclose(jax.jit(jax.vmap(generate))(keys), loop, rtol=1e-5)
 
@@ -306,10 +324,16 @@ def test_weights_are_weights_and_samplers_follow_the_density():
     draws = jax.jit(seed(models.points(n).simulate))(jax.random.key(0), WEIGHTS, NORMAL)
     shares = np.bincount(draws["z"], minlength=3) / n
     np.testing.assert_allclose(shares, WEIGHTS, atol=5 * 0.5 / np.sqrt(n))
-    one_by_one = lambda key: seed(models.point.simulate)(key, WEIGHTS, NORMAL)["x"]
+
+    def one_by_one(key):
+        return seed(models.point.simulate)(key, WEIGHTS, NORMAL)["x"]
+
     marginal = models.marginal_mixture
     keys = jax.random.split(jax.random.key(1), n)
-    cdf = lambda x: stats.norm(NORMAL.means, NORMAL.scales).cdf(x[:, None]) @ np.asarray(WEIGHTS)
+
+    def cdf(x):
+        return stats.norm(NORMAL.means, NORMAL.scales).cdf(x[:, None]) @ np.asarray(WEIGHTS)
+
     for points in (
         draws["x"],
         jax.jit(jax.vmap(one_by_one))(keys),
@@ -349,13 +373,17 @@ def test_models_nest_in_other_generative_functions():
         two.generate({"first": {"obs": {"y": jnp.zeros(4)}}})
 
 
-@pytest.mark.parametrize("n", [0, -1, 2.5, True, "3"])
-def test_a_number_of_points_that_makes_no_sense(n):
+@pytest.mark.parametrize(
+    ("n", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), ("3", TypeError)]
+)
+def test_a_number_of_points_that_makes_no_sense(n, error):
     for make in (models.points, models.marginal_points):
-        with pytest.raises(ValueError, match="n, the number of points"):
+        with pytest.raises(error):
             make(n)
-    with pytest.raises(ValueError, match="n, the number of points"):
+    with pytest.raises(error):
         models.bayesian_mixture(PRIOR, 2, n)
+    with pytest.raises(ValueError, match="n, the number of points, must be above zero, got -3"):
+        models.points(-3)
 
 
 def test_shapes_that_do_not_fit():

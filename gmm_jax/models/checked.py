@@ -115,7 +115,7 @@ class Checked(GFI):
         with _TRACING:
             if all(isinstance(leaf, Array) for leaf in jax.tree.leaves((args, kwargs))):
                 return jax.eval_shape(_simulated, self.gen_fn, args, kwargs)
-            # Python numbers may shape the model: keep them as they are, at the price of jit's cache.
+            # Python numbers may shape the model: keep them as they are, and forgo jit's cache.
             return jax.eval_shape(lambda: _simulated(self.gen_fn, args, kwargs))
 
     def _own(self, trace: Trace, args: tuple, kwargs: dict) -> Tr:
@@ -255,7 +255,7 @@ def _no_such(path: Path, known: list[Path]) -> NoReturn:
         return max(difflib.SequenceMatcher(None, str(a), b).ratio() for a, b in pairs)
 
     if not any(known):
-        raise AddressError(f"there is no address {_written(path)}: only one choice, without address.")
+        raise AddressError(f"there is no address {_written(path)}: the one choice has none.")
     raise AddressError(
         f"there is no address {_written(path)}; the nearest is "
         f"{_written(max(known, key=likeness))}. The addresses are {_listed(known)}."

@@ -1,10 +1,10 @@
 """Mixtures as generative functions: one point, n points, and with a prior on the parameters."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from genjax import GFI, Fn, gen
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from gmm_jax.distributions import Distribution
 from gmm_jax.families import Family
@@ -19,6 +19,7 @@ from gmm_jax.models.sites import (
 )
 
 
+@runtime_checkable
 class MixturePrior(Protocol):
     """What a prior must offer: its parameters as named sites, and the mixture they make."""
 
@@ -35,7 +36,7 @@ def _points_of(shape: tuple[int, ...]) -> Fn:
     index = _index_of(shape)
 
     @gen
-    def points(weights: Float[Array, "k"], components: Family) -> Float[Array, "..."]:
+    def points(weights: ArrayLike, components: Family) -> Float[Array, "..."]:
         z = index(weights) @ "z"
         return component(components, z) @ "x"
 
@@ -43,8 +44,8 @@ def _points_of(shape: tuple[int, ...]) -> Fn:
 
 
 point = checked(_points_of(()))
-"""One point of a mixture, `point(weights, components)`: choices `z`, the index of the component that
-produced it, and `x`."""
+"""One point of a mixture, `point(weights, components)`: its choices are `z`, the index of the
+component that produces the point, and `x`."""
 
 
 def points(n: int) -> Checked:
@@ -53,7 +54,7 @@ def points(n: int) -> Checked:
     Its choices are `z`, n indices, and `x`, n points; it returns the points.
 
     Raises:
-        ValueError: `n` is not a whole number above zero.
+        ValueError: `n` is below one.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -88,7 +89,7 @@ def bayesian_mixture(
         event_shape: () for numbers, (d,) for points of d features.
 
     Raises:
-        ValueError: `n` is not a whole number above zero, or the prior is for another k or d.
+        ValueError: `n` is below one, or the prior is for another k or d.
 
     Example:
         >>> from gmm_jax import DirichletNormalGamma
@@ -129,7 +130,7 @@ def marginal_bayesian_mixture(
     observed = marginal_points(n)
 
     @gen
-    def observe(weights: Float[Array, "k"], components: Family) -> Float[Array, "n ..."]:
+    def observe(weights: ArrayLike, components: Family) -> Float[Array, "n ..."]:
         return observed(weights, components) @ "x"
 
     return _bayesian(prior, n_components, event_shape, observe)

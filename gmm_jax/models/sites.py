@@ -1,7 +1,8 @@
 """Sampling sites that stay right under any nesting of `vmap`, and the sites of a mixture."""
 
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -67,7 +68,7 @@ def keyed_distribution(
         trace = jax.make_jaxpr(lambda key: sampler(key, *args, **kwargs), return_shape=True)
         closed, shapes = trace(jax.random.key(0))
 
-        def leaves(key: Array, *inputs: Array) -> list[Array]:
+        def leaves(key: Array, *inputs: Any) -> list[Any]:
             return eval_jaxpr(closed.jaxpr, inputs, key)
 
         drawn = _bind(leaves, closed.consts, closed.out_avals, name)
@@ -86,19 +87,19 @@ def keyed_distribution(
 
 
 def _bind(
-    sampler: Callable[..., list[Array]], inputs: list[Array], shapes: list[Any], name: str | None
-) -> list[Array]:
+    sampler: Callable[..., list[Any]], inputs: Sequence[Any], shapes: list[Any], name: str | None
+) -> list[Any]:
     """Bind genjax's sampling primitive to `sampler(key, *inputs)`, with a batching rule of our own.
 
     genjax's rule leaves a batch of arguments to NumPy broadcasting, which misaligns them as soon as
     events, arguments and batches have different ranks; this one maps the sampler over the rows.
     """
 
-    def keyless(*inputs: Array, **_: Any) -> list[Array]:
+    def keyless(*inputs: Any, **_: Any) -> list[Any]:
         global_counter.count += 1
         return sampler(jax.random.key(global_counter.count), *inputs)
 
-    def keyful(key: Array, *inputs: Array, **_: Any) -> list[Array]:
+    def keyful(key: Array, *inputs: Any, **_: Any) -> list[Any]:
         return sampler(key, *inputs)
 
     def batch(inputs: Any, axes: Any, *, axis_size: Any = None, ctx: Any = None, **_: Any) -> Any:
@@ -106,7 +107,7 @@ def _bind(
             raise NotImplementedError(unseeded)
         inputs, axes = inputs[1:], axes[1:]  # genjax puts a placeholder in front
 
-        def rows(key: Array, *inputs: Array) -> list[Array]:
+        def rows(key: Array, *inputs: Any) -> list[Any]:
             keys = jax.random.split(key, axis_size)
             return jax.vmap(sampler, in_axes=(0, *axes), axis_size=axis_size)(keys, *inputs)
 
@@ -142,10 +143,10 @@ site = keyed_distribution(
 
 
 def _index_of(shape: tuple[int, ...]) -> Distribution:
-    def draw(key: Array, weights: Float[Array, "k"]) -> Int[Array, "..."]:
+    def draw(key: Array, weights: ArrayLike) -> Int[Array, "..."]:
         return jax.random.categorical(key, safe_log(jnp.asarray(weights)), shape=shape)
 
-    def log_prob(value: Int[Array, "..."], weights: Float[Array, "k"]) -> Float[Array, ""]:
+    def log_prob(value: ArrayLike, weights: ArrayLike) -> Float[Array, ""]:
         weights = jnp.asarray(weights)
         index, valid = _whole(_event("z", value, shape), weights.shape[0])
         terms = jnp.where(valid, safe_log(weights)[index], -jnp.inf)
@@ -159,15 +160,13 @@ component_index = _index_of(())
 not logits; an index that is not one of 0, 1, ..., k - 1 is impossible."""
 
 
-def _draw_component(key: Array, components: Family, z: Int[Array, "..."]) -> Float[Array, "..."]:
+def _draw_component(key: Array, components: Family, z: ArrayLike) -> Float[Array, "..."]:
     index, _ = _whole(z, components.n_components)
     points = components.sample(key, index.reshape(-1))
     return points.reshape(*index.shape, *components.event_shape)
 
 
-def _component_log_prob(
-    value: Float[Array, "..."], components: Family, z: Int[Array, "..."]
-) -> Float[Array, ""]:
+def _component_log_prob(value: ArrayLike, components: Family, z: ArrayLike) -> Float[Array, ""]:
     index, valid = _whole(z, components.n_components)
     points = _event("x", value, index.shape + components.event_shape)
     each = components.log_prob(points.reshape(-1, *components.event_shape))
@@ -181,13 +180,11 @@ with an array of indices, that many points as one event."""
 
 
 def _marginal_of(shape: tuple[int, ...]) -> Distribution:
-    def draw(key: Array, weights: Float[Array, "k"], components: Family) -> Float[Array, "..."]:
+    def draw(key: Array, weights: ArrayLike, components: Family) -> Float[Array, "..."]:
         points, _ = _mixture(weights, components).sample(key, math.prod(shape))
         return points.reshape(*shape, *components.event_shape)
 
-    def log_prob(
-        value: Float[Array, "..."], weights: Float[Array, "k"], components: Family
-    ) -> Float[Array, ""]:
+    def log_prob(value: ArrayLike, weights: ArrayLike, components: Family) -> Float[Array, ""]:
         mixture = _mixture(weights, components)
         points = _event("x", value, shape + components.event_shape)
         total = mixture.log_prob(points).sum()
@@ -219,13 +216,13 @@ def marginal_points(n: int) -> Distribution:
 
 
 def _count(n: int) -> int:
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1:
-        raise ValueError(f"n, the number of points, must be a whole number above zero, got {n!r}.")
-    return n.__index__()
+    if operator.index(n) < 1:
+        raise ValueError(f"n, the number of points, must be above zero, got {n}.")
+    return operator.index(n)
 
 
-def _mixture(weights: Float[Array, "k"], components: Family) -> Mixture:
-    """A mixture whose numbers are unchecked: impossible ones have density zero, in and out of jit."""
+def _mixture(weights: ArrayLike, components: Family) -> Mixture:
+    """A mixture with unchecked numbers: impossible ones have density zero, with and without jit."""
     weights = jnp.asarray(weights)
     if weights.shape != (components.n_components,):
         raise ValueError(

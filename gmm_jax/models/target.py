@@ -21,9 +21,10 @@ def importance_target(
 ) -> Partial:
     """Make a pure function that draws the choices left open, and weighs them.
 
-    With `constraints` y and the other choices x, a draw is x ~ q and log p(x, y) - log q(x), so that
-    the mean of exp(log weight) over draws is the evidence p(y). q is the model's own prior unless a
-    proposal is given; what the proposal leaves out comes from the prior, given what it proposes.
+    With `constraints` y and the other choices x, a draw is x ~ q with log weight
+    log p(x, y) - log q(x), so that the mean of exp(log weight) is the evidence p(y). q is the
+    model's own prior unless a proposal is given; what the proposal leaves out comes from the prior,
+    given what it proposes.
 
     Args:
         model: Any generative function; checks as in `checked` are put around it.
