@@ -13,6 +13,7 @@ from gmm_jax.fitting.setting import FitWarning
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.sampling import importance_resample
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ __all__ = [
     "PointFit",
     "PosteriorFit",
     "fit",
+    "importance_resample",
     "models",
 ]
 

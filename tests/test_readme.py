@@ -42,6 +42,11 @@ def test_marble_factories():
 
 def test_a_model_of_your_own():
     names = run(BLOCKS[3])
+    spread = np.sqrt(101)
+    components = [np.exp(-((4.2 - m) ** 2) / 202) / (spread * np.sqrt(2 * np.pi)) for m in (0, 5)]
+    exact = np.log(0.3 * components[0] + 0.7 * components[1])
+    sample = names["sample"]
+    assert abs(sample.log_evidence - exact) < 5 * sample.log_evidence_error
     shift = float(names["trace"].get_choices()["shift"])
     densities = [np.exp(-((4.2 - shift - m) ** 2) / 2) / np.sqrt(2 * np.pi) for m in (0, 5)]
     expected = np.log(0.3 * densities[0] + 0.7 * densities[1])
