@@ -57,10 +57,10 @@ class Checked(GFI):
         with _TRACING:
             expected = self.expected(*args, **kwargs)
             x = conform(x, expected)
-            missing = [path for path in _paths(expected) if path not in set(_paths(x))]
+            missing = [path for path in paths(expected) if path not in set(paths(x))]
             if missing:
                 raise AddressError(
-                    f"assess needs a value at every address; missing: {_listed(missing)}."
+                    f"assess needs a value at every address; missing: {listed(missing)}."
                 )
             log_density, value = self.gen_fn.assess(x, *args, **kwargs)
         return _one_number(log_density), value
@@ -91,7 +91,7 @@ class Checked(GFI):
                 _look_up(path, choices)
             if not handler_stack and self.filter(choices, s)[0] is None:
                 raise AddressError(
-                    f"the selection selects nothing; the addresses are {_listed(_paths(choices))}."
+                    f"the selection selects nothing; the addresses are {listed(paths(choices))}."
                 )
             trace, weight, old = self.gen_fn.regenerate(_inner(tr), s, *args, **kwargs)
         return self._own(trace, args, kwargs), _one_number(weight), old
@@ -171,7 +171,7 @@ def conform(given: Any, expected: Any) -> Any:
                 _no_such((*path, *(list(given) or ["{}"])), known)
             return jax.tree.map(partial(_shaped, path), expected, given)
         if not isinstance(given, Mapping):
-            inside = _listed(path + inner for inner in _paths(expected))
+            inside = listed(path + inner for inner in paths(expected))
             where = f"the value at {_written(path)}" if path else "the choices"
             raise AddressError(f"{where} must be a dict with addresses among {inside}.")
         for address in given:
@@ -183,7 +183,7 @@ def conform(given: Any, expected: Any) -> Any:
             if value is not None
         }
 
-    known = _paths(expected)
+    known = paths(expected)
     return walk(get_choices(given), expected, ())
 
 
@@ -219,10 +219,11 @@ def _one_number(log_density: Any) -> Array:
     return array
 
 
-def _paths(choices: Any) -> list[Path]:
+def paths(choices: Any) -> list[Path]:
+    """Every address of a set of choices, from the top."""
     if not isinstance(choices, dict):
         return [()]
-    return [(a, *inner) for a, value in choices.items() for inner in _paths(value)]
+    return [(a, *inner) for a, value in choices.items() for inner in paths(value)]
 
 
 def _named(selection: Any) -> Iterator[Path]:
@@ -245,26 +246,31 @@ def _look_up(path: Path, choices: Any) -> None:
     here = choices
     for address in path:
         if not isinstance(here, dict) or address not in here:
-            _no_such(path, _paths(choices))
+            _no_such(path, paths(choices))
         here = here[address]
 
 
 def _no_such(path: Path, known: list[Path]) -> NoReturn:
     def likeness(other: Path) -> float:
-        pairs = [("/".join(path), "/".join(other)), (path[-1], other[-1])]
-        return max(difflib.SequenceMatcher(None, str(a), b).ratio() for a, b in pairs)
+        pairs = [(_joined(path), _joined(other)), (str(path[-1]), str(other[-1]))]
+        return max(difflib.SequenceMatcher(None, a, b).ratio() for a, b in pairs)
 
     if not any(known):
         raise AddressError(f"there is no address {_written(path)}: the one choice has none.")
     raise AddressError(
         f"there is no address {_written(path)}; the nearest is "
-        f"{_written(max(known, key=likeness))}. The addresses are {_listed(known)}."
+        f"{_written(max(known, key=likeness))}. The addresses are {listed(known)}."
     )
 
 
+def _joined(path: Path) -> str:
+    return "/".join(str(address) for address in path)
+
+
 def _written(path: Path) -> str:
-    return repr("/".join(str(address) for address in path))
+    return repr(_joined(path))
 
 
-def _listed(paths: Iterable[Path]) -> str:
+def listed(paths: Iterable[Path]) -> str:
+    """Write addresses as they are written in messages."""
     return ", ".join(_written(path) for path in paths)

@@ -9,7 +9,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from gmm_jax.models.checked import AddressError, Checked, checked, conform
+from gmm_jax.models.checked import AddressError, Checked, checked, conform, listed, paths
 
 
 def importance_target(
@@ -96,20 +96,10 @@ def _check_proposal(proposed: Any, expected: Any, constraints: dict[str, Any]) -
         conform(zeros, expected)
     except ValueError as error:
         raise type(error)(f"the proposal does not fit the model: {error}") from error
-    twice = _shared(proposed, constraints)
+    constrained = set(paths(constraints))
+    twice = [path for path in paths(proposed) if path in constrained]
     if twice:
-        raise AddressError(f"the proposal proposes what is constrained: {', '.join(twice)}.")
-
-
-def _shared(a: Any, b: Any, path: str = "") -> list[str]:
-    if not (isinstance(a, dict) and isinstance(b, dict)):
-        return [repr(path)]
-    return [
-        name
-        for address in a
-        if address in b
-        for name in _shared(a[address], b[address], f"{path}/{address}".lstrip("/"))
-    ]
+        raise AddressError(f"the proposal proposes what is constrained: {listed(twice)}.")
 
 
 def _joined(a: Any, b: Any) -> Any:
