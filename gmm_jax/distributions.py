@@ -6,7 +6,7 @@ Parameters with further leading axes are a batch of distributions, and one key s
 outside the support has log density minus infinity.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from gmm_jax._numerics import log_gamma
 from gmm_jax._pytree import pytree
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """A distribution of one array."""
 

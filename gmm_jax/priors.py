@@ -1,6 +1,6 @@
 """Priors over mixtures, shared by EM, samplers and generative functions."""
 
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +97,7 @@ class DirichletNormalGamma:
             "scales": IndependentGamma(full.shape, full.rate),
         }
 
-    def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> Self:
+    def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> "DirichletNormalGamma":
         """The same prior with every parameter written out for each component and feature.
 
         Raises:
@@ -213,7 +213,7 @@ class DirichletNormalGamma:
         )
         return MixtureConditional(Dirichlet(sites["weights"].concentration + counts), normals)
 
-    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "DirichletNormalGamma":
         """The prior of a mixture of `shift + scale * x` when this is that of x."""
         return rebuild(
             type(self),
@@ -284,7 +284,7 @@ def _scale_mode(squares: Array, count: Array, rate: Array) -> Array:
     return root
 
 
-def _spread(name: str, value: Array, entries: tuple[int, ...]) -> Array:
+def _spread(name: str, value: Array | np.ndarray, entries: tuple[int, ...]) -> Array | np.ndarray:
     """Give every component, and feature, its own copy of a parameter of the prior."""
     if value.ndim == 1 and len(entries) == 2 and value.shape[0] == entries[0] != entries[1]:
         value = value[:, None]

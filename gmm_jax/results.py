@@ -35,12 +35,12 @@ class Result(ABC):
     inside: Mixture
     """The mixture, or draws of it, in centred and scaled units."""
 
-    def log_joint(self, data: Any = None) -> Float[Array, "n k"]:
+    def log_joint(self, data: Any = None) -> Float[Array, "... k"]:
         """Log of the share of each component times its density, at old or new points."""
         points, batch = self._enter(data)
         return self._log_joint(points).reshape(*batch, -1) - self.frame.log_volume
 
-    def log_prob(self, data: Any = None) -> Float[Array, "n"]:
+    def log_prob(self, data: Any = None) -> Float[Array, "..."]:
         """Log density at each point, in nats; with draws, of the posterior predictive.
 
         Args:
@@ -48,7 +48,7 @@ class Result(ABC):
         """
         return log_sum_exp(self.log_joint(data), -1)
 
-    def responsibilities(self, data: Any = None) -> Float[Array, "n k"]:
+    def responsibilities(self, data: Any = None) -> Float[Array, "... k"]:
         """Probability of each component given the point and the data that were fitted.
 
         With draws it is the posterior mean of weight times density, over its sum: the exact
@@ -56,11 +56,11 @@ class Result(ABC):
         """
         return jax.nn.softmax(self.log_joint(data), -1)
 
-    def assign(self, data: Any = None) -> Int[Array, "n"]:
+    def assign(self, data: Any = None) -> Int[Array, "..."]:
         """Index of the most probable component of each point."""
         return jnp.argmax(self.log_joint(data), -1)
 
-    def assignment_entropy(self, data: Any = None) -> Float[Array, "n"]:
+    def assignment_entropy(self, data: Any = None) -> Float[Array, "..."]:
         """Entropy of the component given the point, in nats: 0 is certain."""
         shares = self.responsibilities(data)
         return jnp.abs(jnp.sum(shares * safe_log(jnp.where(shares > 0, shares, 1)), -1))
@@ -106,7 +106,7 @@ class Result(ABC):
         components = exact.affine(self.frame.centre, self.frame.unit)
         dtype = self.inside.weights.dtype
         components = jax.tree.map(lambda a: jnp.asarray(a, dtype), components)
-        return rebuild(Mixture, weights=self.inside.weights, components=components)
+        return rebuild(Mixture, weights=jnp.asarray(self.inside.weights), components=components)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ components on its first axis, and the methods of `Family`; import it below and l
 work with it.
 """
 
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jax import Array
@@ -18,6 +18,7 @@ from gmm_jax.families.normal import Normal
 __all__ = ["Bernoulli", "Family", "Normal"]
 
 
+@runtime_checkable
 class Family(Protocol):
     """What EM, samplers and generative functions ask of k components.
 
@@ -50,7 +51,7 @@ class Family(Protocol):
         """Sums over points, weighted by responsibility: they add up over blocks of rows."""
         ...
 
-    def mode(self, statistics: Any, held: Any, floor: Float[Array, ""]) -> Self:
+    def mode(self, statistics: Any, held: Any, floor: Float[Array, ""]) -> "Family":
         """The components of maximum likelihood given `statistics` taken at these components.
 
         `held` has this structure with booleans: where true, the parameter stays. A component
@@ -66,16 +67,16 @@ class Family(Protocol):
         """Draw one point from each named component."""
         ...
 
-    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Family":
         """The components of `shift + scale * x` when these are those of x."""
         ...
 
     @classmethod
-    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> Self:
+    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> "Family":
         """Components to start from: at `centres`, as wide as `spread`."""
         ...
 
     @property
-    def order(self) -> Float[Array, "k"]:
+    def order(self) -> Float[Array | np.ndarray, "k"]:
         """What components are sorted by when nothing else names them."""
         ...

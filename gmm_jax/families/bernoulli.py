@@ -1,6 +1,6 @@
 """Bernoulli components: yes or no, or d independent such features."""
 
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ class Bernoulli:
         return self.probs.shape[1:]
 
     @property
-    def order(self) -> Float[Array, "k"]:
+    def order(self) -> Float[Array | np.ndarray, "k"]:
         return self.probs.reshape(self.n_components, -1)[:, 0]
 
     @staticmethod
@@ -81,7 +81,7 @@ class Bernoulli:
         """Sum responsibilities, and those of the ones."""
         return Successes(responsibilities.sum(0), jnp.tensordot(responsibilities.T, data, 1))
 
-    def mode(self, statistics: Successes, held: "Bernoulli", floor: Float[Array, ""]) -> Self:
+    def mode(self, statistics: Successes, held: "Bernoulli", floor: Float[Array, ""]) -> "Bernoulli":
         """Weighted shares of ones."""
         counts = statistics.counts.reshape((-1,) + (1,) * (self.probs.ndim - 1))
         occupied = counts > jnp.finfo(counts.dtype).tiny
@@ -96,9 +96,9 @@ class Bernoulli:
         probs = self.probs[assignments]
         return (jax.random.uniform(key, probs.shape, probs.dtype) < probs).astype(probs.dtype)
 
-    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Bernoulli":
         return self
 
     @classmethod
-    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> Self:
+    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> "Bernoulli":
         return rebuild(cls, probs=0.25 + 0.5 * centres)

@@ -1,6 +1,6 @@
 """Normal components: one number a point, or d independent features."""
 
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ class Normal:
         return self.means.shape[1:]
 
     @property
-    def order(self) -> Float[Array, "k"]:
+    def order(self) -> Float[Array | np.ndarray, "k"]:
         return self.means.reshape(self.n_components, -1)[:, 0]
 
     @staticmethod
@@ -80,7 +80,7 @@ class Normal:
         weighted = shares * deviations
         return Moments(responsibilities.sum(0), weighted.sum(0), (weighted * deviations).sum(0))
 
-    def mode(self, statistics: Moments, held: "Normal", floor: Float[Array, ""]) -> Self:
+    def mode(self, statistics: Moments, held: "Normal", floor: Float[Array, ""]) -> "Normal":
         """Weighted means, then weighted spreads about them, at least `floor`."""
         means, scales = self.proposed(statistics, held)
         scales = jnp.where(held.scales, self.scales, jnp.maximum(scales, floor))
@@ -108,9 +108,9 @@ class Normal:
         means, scales = self.means[assignments], self.scales[assignments]
         return means + scales * jax.random.normal(key, means.shape, means.dtype)
 
-    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Self:
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Normal":
         return rebuild(type(self), means=shift + scale * self.means, scales=scale * self.scales)
 
     @classmethod
-    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> Self:
+    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> "Normal":
         return rebuild(cls, means=centres, scales=jnp.full_like(centres, spread))

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from gmm_jax._data import as_points
-from gmm_jax.families import Family, Normal
+from gmm_jax.families import Normal
 from gmm_jax.fitting import arguments
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
@@ -22,7 +22,7 @@ def fit(
     *,
     prior: Any = None,
     method: str = "auto",
-    family: type[Family] = Normal,
+    family: type[Any] = Normal,
     fixed: dict[str, Any] | None = None,
     sample_weight: Any = None,
     start: str = "kmeans++",

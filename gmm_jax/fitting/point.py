@@ -11,7 +11,6 @@ from jax import Array
 from gmm_jax import em
 from gmm_jax._data import bucket, float_dtype, padded
 from gmm_jax._pytree import rebuild
-from gmm_jax.families import Family
 from gmm_jax.fitting import setting
 from gmm_jax.initial import STARTS, uniforms_shape
 from gmm_jax.mixture import Mixture
@@ -35,7 +34,7 @@ def fit_point(
     weight: np.ndarray,
     k: int,
     prior: Any,
-    family: type[Family],
+    family: type[Any],
     known: dict[str, np.ndarray],
     reason: str,
     *,

@@ -9,7 +9,6 @@ from jax import Array
 
 from gmm_jax import importance, mixture_posterior
 from gmm_jax._data import bucket, float_dtype, padded
-from gmm_jax.families import Family
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.point import SCALE_FLOOR
 from gmm_jax.results import PosteriorFit
@@ -26,7 +25,7 @@ def fit_posterior(
     weight: np.ndarray,
     k: int,
     prior: Any,
-    family: type[Family],
+    family: type[Any],
     proposal: str,
     n_particles: int,
     reason: str,

@@ -9,7 +9,6 @@ import numpy as np
 
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
-from gmm_jax.families import Family
 from gmm_jax.mixture import Mixture
 
 
@@ -22,7 +21,7 @@ def warn(message: str) -> None:
     warnings.warn(message, FitWarning, stacklevel=5)
 
 
-def choose_frame(points: np.ndarray, weight: np.ndarray, family: type[Family], prior: Any) -> Frame:
+def choose_frame(points: np.ndarray, weight: np.ndarray, family: type[Any], prior: Any) -> Frame:
     """Centre and scale the data, where the family allows it.
 
     Without spread in the data the unit is that of the prior's expectations, if there is one.
@@ -47,7 +46,7 @@ def prior_inside(prior: Any, frame: Frame, k: int, event: tuple[int, ...], dtype
 
 def known_inside(
     known: dict[str, np.ndarray],
-    family: type[Family],
+    family: type[Any],
     frame: Frame,
     k: int,
     event: tuple[int, ...],

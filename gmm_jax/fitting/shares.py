@@ -1,18 +1,19 @@
 """Weights of known components: a concave problem, solved to rounding."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gmm_jax import em, proportions
 from gmm_jax._data import float_dtype
-from gmm_jax.families import Family
 from gmm_jax.fitting import setting
 from gmm_jax.results import PointFit
 
 
 def fit_shares(
-    points: np.ndarray, weight: np.ndarray, known: dict[str, np.ndarray], family: type[Family]
+    points: np.ndarray, weight: np.ndarray, known: dict[str, np.ndarray], family: type[Any]
 ) -> PointFit:
     """Estimate the shares of components that are known.
 
@@ -22,7 +23,8 @@ def fit_shares(
     event, dtype = points.shape[1:], float_dtype(points)
     k = next(iter(known.values())).shape[0]
     frame = setting.choose_frame(points, weight, family, None)
-    values, _ = setting.known_inside(known, family, frame, k, event, dtype)
+    known_mixture, _ = setting.known_inside(known, family, frame, k, event, dtype)
+    values = jax.tree.map(jnp.asarray, known_mixture)
     distinct, inverse = np.unique(points[weight > 0], axis=0, return_inverse=True)
     counts = np.bincount(inverse.ravel(), weight[weight > 0])
     log_densities = values.components.log_prob(frame.enter(distinct, dtype))
