@@ -55,14 +55,10 @@ def ours(data: np.ndarray, means: np.ndarray, dtype: type, steps: int):
 
     @jax.jit
     def run(start, data, weight):
-        def advance(_, states):
-            return jax.vmap(
-                lambda state, held: em.step(
-                    state, data, weight, MaximumLikelihood(), held, floor, tol
-                )[0]
-            )(states, held)
+        def advance(_, state):
+            return em.step(state, data, weight, MaximumLikelihood(), held, floor, tol)[0]
 
-        return jax.lax.fori_loop(0, steps, advance, jax.vmap(em.init)(start))
+        return jax.lax.fori_loop(0, steps, advance, em.init(start))
 
     return lambda: run(start, *arrays)
 

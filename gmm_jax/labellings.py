@@ -53,8 +53,9 @@ def _transitions(k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     rank = {frozenset(): 0}
     for row in range(k):
         subsets = [frozenset(s) for s in itertools.combinations(range(k), row + 1)]
-        columns = np.array([sorted(s) for s in subsets])
-        previous = np.array([[rank[s - {c}] for c in sorted(s)] for s in subsets])
+        # 32 bits, whatever JAX is set to: it may remember these arrays from another precision.
+        columns = np.array([sorted(s) for s in subsets], np.int32)
+        previous = np.array([[rank[s - {c}] for c in sorted(s)] for s in subsets], np.int32)
         rank = {s: i for i, s in enumerate(subsets)}
         steps.append((columns, previous))
     return steps

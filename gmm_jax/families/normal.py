@@ -80,6 +80,41 @@ class Normal:
         weighted = shares * deviations
         return Moments(responsibilities.sum(0), weighted.sum(0), (weighted * deviations).sum(0))
 
+    def features(self, data: Float[Array, "n ..."]) -> Float[Array, "f n"]:
+        """x and x^2, of which the log density is a linear function."""
+        rows = data.reshape(data.shape[0], -1).T
+        return jnp.concatenate([rows, rows**2])
+
+    def natural(self) -> tuple[Float[Array, "k f"], Float[Array, "k"]]:
+        """Coefficients of the features, and what is added to them.
+
+        The constant makes the density right at the mean to rounding, although the coefficients
+        are rounded.
+        """
+        k = self.n_components
+        means, scales = self.means.reshape(k, -1), self.scales.reshape(k, -1)
+        precisions = scales**-2
+        coefficients = jnp.concatenate([means * precisions, -0.5 * precisions], 1)
+        at_mean = (coefficients * jnp.concatenate([means, means**2], 1)).sum(1)
+        peak = -(jnp.log(scales) + 0.5 * jnp.log(2 * jnp.pi)).sum(1)
+        return coefficients, peak - at_mean
+
+    def from_features(self, counts: Float[Array, "k"], sums: Float[Array, "k f"]) -> Moments:
+        """The statistics, about these means, that sums of weighted features amount to."""
+        k = self.n_components
+        means = self.means.reshape(k, -1)
+        total, squares = jnp.split(sums, 2, axis=1)
+        deviations = total - means * counts[:, None]
+        squares = squares - 2 * means * total + means**2 * counts[:, None]
+        return Moments(
+            counts, deviations.reshape(self.means.shape), squares.reshape(self.means.shape)
+        )
+
+    def features_suffice(self) -> Bool[Array, ""]:
+        """Whether the features keep enough digits: no mean is too many scales away from zero."""
+        limit = jnp.finfo(self.means.dtype).eps ** -0.175
+        return jnp.all(jnp.abs(self.means) <= limit * self.scales)
+
     def mode(self, statistics: Moments, held: "Normal", floor: Float[Array, ""]) -> "Normal":
         """Weighted means, then weighted spreads about them, at least `floor`."""
         means, scales = self.proposed(statistics, held)
