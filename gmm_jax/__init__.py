@@ -7,7 +7,7 @@ functions and is imported when first used, since importing genjax takes seconds.
 import importlib
 from typing import Any
 
-from gmm_jax.families import Bernoulli, Normal
+from gmm_jax.families import Bernoulli, MultivariateNormal, Normal
 from gmm_jax.fitting import fit
 from gmm_jax.fitting.setting import FitWarning
 from gmm_jax.mixture import Mixture
@@ -22,6 +22,7 @@ __all__ = [
     "DirichletNormalGamma",
     "FitWarning",
     "Mixture",
+    "MultivariateNormal",
     "Normal",
     "PointFit",
     "PosteriorFit",

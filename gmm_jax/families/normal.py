@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
-from gmm_jax._pytree import pytree, rebuild, set_fields
+from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
 
 
 class Moments(NamedTuple):
@@ -60,6 +60,21 @@ class Normal:
     @property
     def order(self) -> Float[Array | np.ndarray, "k"]:
         return self.means.reshape(self.n_components, -1)[:, 0]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Parameters by name, (k,), one column a feature where there are several; for tables."""
+        return columns_of(means=self.means, scales=self.scales)
+
+    @staticmethod
+    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter."""
+        return {"means": (k, *event), "scales": (k, *event)}
+
+    @staticmethod
+    def count_free(held: "Normal") -> int:
+        """How many numbers are free."""
+        return int((~held.means).sum() + (~held.scales).sum())
 
     @staticmethod
     def check(data: np.ndarray) -> None:
