@@ -9,7 +9,6 @@ import pytest
 from genjax import Cond, Scan, const, flip, gen, normal, seed, sel
 
 from gmm_jax import DirichletNormalGamma, Normal, models
-from gmm_jax.distributions import IndependentNormal
 from gmm_jax.models import AddressError, checked
 
 KEY = jax.random.key(0)
@@ -192,7 +191,7 @@ def test_under_vmap_scan_and_cond_of_genjax():
     @checked
     @gen
     def step(position, size):
-        position = models.site(IndependentNormal(position + size, jnp.ones(()))) @ "at"
+        position = normal(position + size, 1.0) @ "at"
         return position, position
 
     walk = checked(Scan(step, length=const(2)))

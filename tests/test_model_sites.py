@@ -34,7 +34,7 @@ def assert_independent_normals(draws, means, scales):
     assert np.abs(correlations).max() < 5 / np.sqrt(n)
 
 
-MEANS, SCALES = np.array([0.0, 100.0, 200.0]), np.array([1.0, 2.0, 3.0])
+MEANS, SCALES = jnp.array([0.0, 100.0, 200.0]), jnp.array([1.0, 2.0, 3.0])
 
 
 def test_a_mean_for_each_row_beside_shared_scales():
@@ -43,13 +43,13 @@ def test_a_mean_for_each_row_beside_shared_scales():
 
 
 def test_rows_of_means_beside_a_scale_for_each_row():
-    means = np.arange(9.0).reshape(3, 3)
+    means = jnp.arange(9.0).reshape(3, 3)
     both = IndependentNormal(means, SCALES)
     draws = repeated(lambda: site.vmap(in_axes=(0,)).simulate(both).get_choices())
     assert_independent_normals(draws, means, SCALES[:, None])
     value = jnp.asarray(draws[0])
     rows = [
-        IndependentNormal(mean, np.full(3, scale)).log_prob(v)
+        IndependentNormal(mean, jnp.full(3, scale)).log_prob(v)
         for mean, scale, v in zip(means, SCALES, value, strict=True)
     ]
     np.testing.assert_allclose(site.vmap(in_axes=(0,)).assess(value, both)[0], sum(rows), rtol=1e-5)
@@ -57,7 +57,7 @@ def test_rows_of_means_beside_a_scale_for_each_row():
 
 def test_arguments_batched_on_their_second_axis_or_not_at_all():
     axes = rebuild(IndependentNormal, mean=1, scale=None)
-    means = np.arange(6.0).reshape(3, 2)
+    means = jnp.arange(6.0).reshape(3, 2)
     draws = repeated(
         lambda: site.vmap(in_axes=(axes,)).simulate(IndependentNormal(means, SCALES)).get_choices()
     )

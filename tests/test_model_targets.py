@@ -10,7 +10,6 @@ from genjax import flip, gen, normal
 from scipy import integrate, special, stats
 
 from gmm_jax import DirichletNormalGamma, Mixture, Normal, models
-from gmm_jax.distributions import IndependentNormal
 from gmm_jax.models import AddressError, component_index, importance_target
 
 WEIGHTS, COMPONENTS = jnp.array([0.4, 0.6]), Normal([0.0, 3.0], [1.0, 2.0])
@@ -149,8 +148,7 @@ def known_already():
 
 @gen
 def three_means():
-    standard = IndependentNormal(jnp.zeros(()), jnp.ones(()))
-    models.site.vmap(in_axes=(None,), axis_size=3)(standard) @ "mean"
+    normal.vmap(in_axes=(None, None), axis_size=3)(0.0, 1.0) @ "mean"
 
 
 @gen
