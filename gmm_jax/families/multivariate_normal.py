@@ -35,7 +35,7 @@ class MultivariateNormal:
 
     Example:
         >>> from gmm_jax import MultivariateNormal
-        >>> MultivariateNormal.from_covariances([[0.0, 0.0]], [[[2.0, 1.0], [1.0, 2.0]]]).event_shape
+        >>> MultivariateNormal.from_covariances([[0, 0]], [[[2, 1], [1, 2]]]).event_shape
         (2,)
     """
 
