@@ -7,7 +7,6 @@ import numpy as np
 from jax import Array
 
 from gmm_jax._data import as_points
-from gmm_jax.families import Normal
 from gmm_jax.fitting import arguments
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
@@ -21,7 +20,7 @@ def fit(
     *,
     prior: Any = None,
     method: str = "auto",
-    family: type[Any] = Normal,
+    family: type[Any] | None = None,
     fixed: dict[str, Any] | None = None,
     sample_weight: Any = None,
     start: str = "kmeans++",
@@ -39,7 +38,9 @@ def fit(
         n_components: k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
         method: "auto", "em" (with a prior: the posterior mode) or "importance".
-        family: What each component is: `Normal` or `Bernoulli`.
+        family: What each component is: `Normal` (independent features), `MultivariateNormal` (a
+            covariance matrix each) or `Bernoulli`. If left out, the prior's; without one,
+            `MultivariateNormal` for several features and `Normal` for one.
         fixed: Known parameters by name, such as `{"probs": [0.8, 0.3]}`; NaN entries are free.
         sample_weight: How often each point counts; weight 3 is three copies.
         start: Where EM starts: "kmeans++" or "random".
@@ -74,6 +75,7 @@ def fit(
     method, reason = arguments.choose_method(method, prior)
     if n_components is not None:
         n_components = arguments.whole("n_components", n_components)
+    family = arguments.choose_family(family, prior, points)
     known = arguments.as_fixed(fixed, family, n_components, points.shape[1:])
     k = arguments.count_components(n_components, known)
     family.check(points[weight > 0])
