@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from gmm_jax._data import as_points
@@ -160,7 +161,7 @@ def _check_fixed_components(known: dict[str, np.ndarray], family: Any) -> None:
     if not components:
         return
     k, *event = next(iter(components.values())).shape
-    harmless = family.around(np.full((k, *event[:1]), 0.5), np.asarray(1.0))
+    harmless = family.around(jnp.full((k, *event[:1]), 0.5), jnp.ones(()))
     filled = {
         name: np.where(np.isnan(components[name]), blank, components[name])
         if name in components

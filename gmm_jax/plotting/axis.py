@@ -1,6 +1,6 @@
 """Where to look: the stretches of an axis worth showing, bins, and an axis broken between them."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -24,7 +24,7 @@ class Axis(NamedTuple):
         means: Float[np.ndarray, "s k"],
         scales: Float[np.ndarray, "s k"],
         data: Float[np.ndarray, "n"],
-    ) -> Self:
+    ) -> "Axis":
         """Cover the components that matter, and the data near them.
 
         A stretch is where the weights of components, each reaching `REACH` standard deviations,
