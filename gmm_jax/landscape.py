@@ -102,14 +102,14 @@ def _real_roots(polynomial: list[float]) -> np.ndarray:
     return np.unique(roots[np.isreal(roots)].real)
 
 
-def _log_joint(x: np.ndarray, weights, means, scales) -> np.ndarray:
+def _log_joint(x: np.ndarray | float, weights, means, scales) -> np.ndarray:
     x = np.asarray(x)[..., None]
     return (
         np.log(weights + (weights == 0) * 1e-300) - np.log(scales) - ((x - means) / scales) ** 2 / 2
     )
 
 
-def _slope(x: np.ndarray, weights, means, scales) -> np.ndarray:
+def _slope(x: np.ndarray | float, weights, means, scales) -> np.ndarray | float:
     """Derivative of the log density at x, which has the sign of the density's own."""
     log_joint = _log_joint(x, weights, means, scales)
     shares = np.exp(log_joint - log_joint.max(-1, keepdims=True))
