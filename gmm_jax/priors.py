@@ -97,7 +97,9 @@ class DirichletNormalGamma:
             "scales": IndependentGamma(full.shape, full.rate),
         }
 
-    def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> "DirichletNormalGamma":
+    def spread(
+        self, n_components: int, event_shape: tuple[int, ...] = ()
+    ) -> "DirichletNormalGamma":
         """The same prior with every parameter written out for each component and feature.
 
         Raises:

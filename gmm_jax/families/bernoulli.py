@@ -81,7 +81,9 @@ class Bernoulli:
         """Sum responsibilities, and those of the ones."""
         return Successes(responsibilities.sum(0), jnp.tensordot(responsibilities.T, data, 1))
 
-    def mode(self, statistics: Successes, held: "Bernoulli", floor: Float[Array, ""]) -> "Bernoulli":
+    def mode(
+        self, statistics: Successes, held: "Bernoulli", floor: Float[Array, ""]
+    ) -> "Bernoulli":
         """Weighted shares of ones."""
         counts = statistics.counts.reshape((-1,) + (1,) * (self.probs.ndim - 1))
         occupied = counts > jnp.finfo(counts.dtype).tiny
