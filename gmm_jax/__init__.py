@@ -7,12 +7,13 @@ functions and is imported when first used, since importing genjax takes seconds.
 import importlib
 from typing import Any
 
-from gmm_jax.families import Bernoulli, Normal
+from gmm_jax.families import Bernoulli, MultivariateNormal, Normal
 from gmm_jax.fitting import fit
 from gmm_jax.fitting.setting import FitWarning
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.sampling import importance_resample
 
 __version__ = "0.1.0"
 
@@ -21,10 +22,12 @@ __all__ = [
     "DirichletNormalGamma",
     "FitWarning",
     "Mixture",
+    "MultivariateNormal",
     "Normal",
     "PointFit",
     "PosteriorFit",
     "fit",
+    "importance_resample",
     "models",
 ]
 

@@ -5,6 +5,7 @@ from typing import Any, dataclass_transform
 
 import jax
 import jax.core
+import numpy as np
 
 
 def static(**options: Any) -> Any:
@@ -60,3 +61,15 @@ def set_fields(self: Any, **values: Any) -> None:
 def is_concrete(tree: Any) -> bool:
     """Tell whether the numbers of `tree` are known now, so that they can be checked."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def columns_of(**parameters: Any) -> dict[str, np.ndarray]:
+    """Split parameters (k,) or (k, d) into named columns of k numbers."""
+    columns = {}
+    for name, value in parameters.items():
+        array = np.asarray(value, np.float64)
+        if array.ndim == 1:
+            columns[name] = array
+        else:
+            columns |= {f"{name}[{j}]": column for j, column in enumerate(array.T)}
+    return columns

@@ -6,6 +6,7 @@ These run in NumPy float64 on a handful of numbers, whatever the precision of th
 import itertools
 
 import numpy as np
+from jaxtyping import ArrayLike
 
 from gmm_jax.families import Normal
 from gmm_jax.mixture import Mixture
@@ -102,14 +103,14 @@ def _real_roots(polynomial: list[float]) -> np.ndarray:
     return np.unique(roots[np.isreal(roots)].real)
 
 
-def _log_joint(x: np.ndarray | float, weights, means, scales) -> np.ndarray:
+def _log_joint(x: ArrayLike, weights, means, scales) -> np.ndarray:
     x = np.asarray(x)[..., None]
     return (
         np.log(weights + (weights == 0) * 1e-300) - np.log(scales) - ((x - means) / scales) ** 2 / 2
     )
 
 
-def _slope(x: np.ndarray | float, weights, means, scales) -> np.ndarray | float:
+def _slope(x: ArrayLike, weights, means, scales) -> np.ndarray | np.float64:
     """Derivative of the log density at x, which has the sign of the density's own."""
     log_joint = _log_joint(x, weights, means, scales)
     shares = np.exp(log_joint - log_joint.max(-1, keepdims=True))
@@ -121,7 +122,7 @@ def _bisect(low: float, high: float, weights, means, scales) -> float:
         middle = (low + high) / 2
         if middle in (low, high):
             break
-        if _slope(np.asarray(middle), weights, means, scales) > 0:
+        if _slope(middle, weights, means, scales) > 0:
             low = middle
         else:
             high = middle

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
+import jax
 import numpy as np
 
 from gmm_jax.families import Normal
@@ -34,7 +35,7 @@ def describe_draws(fit: "PosteriorFit") -> str:
     """Components with 95 % intervals, where they can be told apart; then the evidence."""
     columns = _columns(fit.draws, draws=True)
     lines = [fit.reason, ""]
-    if fit.ordered and _overlap(columns):
+    if not told_apart(fit):
         lines += _label_free(fit)
     else:
         lines.append(_row("component", columns, width=30))
@@ -49,6 +50,20 @@ def describe_draws(fit: "PosteriorFit") -> str:
         f", Pareto k {fit.pareto_k:.2f}",
     ]
     return "\n".join(lines)
+
+
+def told_apart(fit: "PosteriorFit") -> bool:
+    """Whether each component is the same one in all draws.
+
+    So it is where the prior names them, or the 95 % intervals of neighbouring means don't overlap.
+    """
+    if not fit.ordered:
+        return True
+    columns = _columns(fit.draws, draws=True)
+    low, high = np.quantile(
+        next(v for n, v in columns.items() if n != "weights"), (0.025, 0.975), axis=0
+    )
+    return bool(np.all(high[:-1] <= low[1:]))
 
 
 def _label_free(fit: "PosteriorFit") -> list[str]:
@@ -67,25 +82,14 @@ def _label_free(fit: "PosteriorFit") -> list[str]:
     ]
 
 
-def _overlap(columns: dict[str, np.ndarray]) -> bool:
-    """Whether the 95 % intervals of neighbouring components' means overlap."""
-    low, high = np.quantile(
-        next(v for n, v in columns.items() if n != "weights"), (0.025, 0.975), axis=0
-    )
-    return bool(np.any(high[:-1] > low[1:]))
-
-
 def _columns(mixture: Mixture, draws: bool = False) -> dict[str, np.ndarray]:
-    """Parameters by name, (k,) or (s, k); one column a feature where there are several."""
-    leaves = {"weights": mixture.weights, **vars(mixture.components)}
-    columns = {}
-    for name, value in leaves.items():
-        array = np.asarray(value, np.float64)
-        if array.ndim == 1 + draws:
-            columns[name] = array
-        else:
-            columns |= {f"{name}[{j}]": array[..., j] for j in range(array.shape[-1])}
-    return columns
+    """Parameters by name, (k,) or with draws (s, k); one column a feature."""
+    weights = np.asarray(mixture.weights, np.float64)
+    if not draws:
+        return {"weights": weights, **mixture.components.columns}
+    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), mixture.components)
+    columns = {name: column.reshape(weights.shape) for name, column in flat.columns.items()}
+    return {"weights": weights, **columns}
 
 
 def _interval(draws: np.ndarray) -> str:

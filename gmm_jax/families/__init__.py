@@ -13,9 +13,10 @@ from jax import Array
 from jaxtyping import ArrayLike, Float, Int
 
 from gmm_jax.families.bernoulli import Bernoulli
+from gmm_jax.families.multivariate_normal import MultivariateNormal
 from gmm_jax.families.normal import Normal
 
-__all__ = ["Bernoulli", "Family", "Normal"]
+__all__ = ["Bernoulli", "Family", "MultivariateNormal", "Normal"]
 
 
 @runtime_checkable
@@ -36,6 +37,21 @@ class Family(Protocol):
     @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one point: () or (d,)."""
+        ...
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """k numbers by name, for tables."""
+        ...
+
+    @staticmethod
+    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter of k components of points of shape `event`."""
+        ...
+
+    @staticmethod
+    def count_free(held: Any) -> int:
+        """How many numbers are free where `held` is false."""
         ...
 
     @staticmethod
@@ -75,6 +91,10 @@ class Family(Protocol):
     def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> "Family":
         """Components to start from: at `centres`, as wide as `spread`."""
         ...
+
+    # Where the log density is linear in features of the data, EM on large data takes two matrix
+    # products if the family also has `features`, `natural`, `from_features` and
+    # `features_suffice`: see `Normal`.
 
     @property
     def order(self) -> Float[Array | np.ndarray, "k"]:

@@ -10,7 +10,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import between_zero_and_one, per_component
 from gmm_jax._numerics import safe_log
-from gmm_jax._pytree import pytree, rebuild, set_fields
+from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
 
 
 class Successes(NamedTuple):
@@ -57,6 +57,21 @@ class Bernoulli:
     @property
     def order(self) -> Float[Array | np.ndarray, "k"]:
         return self.probs.reshape(self.n_components, -1)[:, 0]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Parameters by name, (k,), one column a feature where there are several; for tables."""
+        return columns_of(probs=self.probs)
+
+    @staticmethod
+    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter."""
+        return {"probs": (k, *event)}
+
+    @staticmethod
+    def count_free(held: "Bernoulli") -> int:
+        """How many numbers are free."""
+        return int((~held.probs).sum())
 
     @staticmethod
     def check(data: np.ndarray) -> None:

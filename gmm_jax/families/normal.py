@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
-from gmm_jax._pytree import pytree, rebuild, set_fields
+from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
 
 
 class Moments(NamedTuple):
@@ -61,6 +61,21 @@ class Normal:
     def order(self) -> Float[Array | np.ndarray, "k"]:
         return self.means.reshape(self.n_components, -1)[:, 0]
 
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Parameters by name, (k,), one column a feature where there are several; for tables."""
+        return columns_of(means=self.means, scales=self.scales)
+
+    @staticmethod
+    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter."""
+        return {"means": (k, *event), "scales": (k, *event)}
+
+    @staticmethod
+    def count_free(held: "Normal") -> int:
+        """How many numbers are free."""
+        return int((~held.means).sum() + (~held.scales).sum())
+
     @staticmethod
     def check(data: np.ndarray) -> None:
         """Accept any finite numbers."""
@@ -79,6 +94,41 @@ class Normal:
         shares = responsibilities.reshape(responsibilities.shape + (1,) * (data.ndim - 1))
         weighted = shares * deviations
         return Moments(responsibilities.sum(0), weighted.sum(0), (weighted * deviations).sum(0))
+
+    def features(self, data: Float[Array, "n ..."]) -> Float[Array, "f n"]:
+        """x and x^2, of which the log density is a linear function."""
+        rows = data.reshape(data.shape[0], -1).T
+        return jnp.concatenate([rows, rows**2])
+
+    def natural(self) -> tuple[Float[Array, "k f"], Float[Array, "k"]]:
+        """Coefficients of the features, and what is added to them.
+
+        The constant makes the density right at the mean to rounding, although the coefficients
+        are rounded.
+        """
+        k = self.n_components
+        means, scales = self.means.reshape(k, -1), self.scales.reshape(k, -1)
+        precisions = scales**-2
+        coefficients = jnp.concatenate([means * precisions, -0.5 * precisions], 1)
+        at_mean = (coefficients * jnp.concatenate([means, means**2], 1)).sum(1)
+        peak = -(jnp.log(scales) + 0.5 * jnp.log(2 * jnp.pi)).sum(1)
+        return coefficients, peak - at_mean
+
+    def from_features(self, counts: Float[Array, "k"], sums: Float[Array, "k f"]) -> Moments:
+        """The statistics, about these means, that sums of weighted features amount to."""
+        k = self.n_components
+        means = self.means.reshape(k, -1)
+        total, squares = jnp.split(sums, 2, axis=1)
+        deviations = total - means * counts[:, None]
+        squares = squares - 2 * means * total + means**2 * counts[:, None]
+        return Moments(
+            counts, deviations.reshape(self.means.shape), squares.reshape(self.means.shape)
+        )
+
+    def features_suffice(self) -> Bool[Array, ""]:
+        """Whether the features keep enough digits: no mean is too many scales away from zero."""
+        limit = jnp.finfo(self.means.dtype).eps ** -0.175
+        return jnp.all(jnp.abs(self.means) <= limit * self.scales)
 
     def mode(self, statistics: Moments, held: "Normal", floor: Float[Array, ""]) -> "Normal":
         """Weighted means, then weighted spreads about them, at least `floor`."""

@@ -1,6 +1,5 @@
 """`fit`: check the data, choose the method, run the kernels, and say what was done."""
 
-from dataclasses import fields
 from typing import Any
 
 import jax
@@ -91,7 +90,7 @@ def fit(
         key = jax.random.key(0) if key is None else key
         return fit_posterior(key, points, weight, k, prior, family, proposal, n_particles, reason)
 
-    names = [field.name for field in fields(family)]  # type: ignore[arg-type]
+    names = family.shapes(k, points.shape[1:])
     known_components = all(name in known and np.isfinite(known[name]).all() for name in names)
     if prior is None and known_components and "weights" not in known:
         return fit_shares(points, weight, known, family)

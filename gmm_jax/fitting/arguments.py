@@ -1,7 +1,6 @@
 """Checks on what people pass to `fit`, each with a message that says what to do."""
 
 from collections.abc import Collection
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ def as_fixed(
     fixed: dict[str, Any] | None, family: Any, n_components: int | None, event: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Known parameters by name, float64, NaN where free; every one with k entries."""
-    names = ("weights", *(f.name for f in fields(family)))
+    names = ("weights", *family.shapes(1, event))
     known = {}
     for name, value in (fixed or {}).items():
         if name not in names:
@@ -85,14 +84,15 @@ def as_fixed(
     if n_components is None and not counts:
         raise TypeError("n_components is missing: say how many components to fit.")
     k = next(iter(counts.values())) if n_components is None else n_components
+    shapes = {"weights": (k,), **family.shapes(k, event)}
     for name, value in known.items():
-        shape = (k,) if name == "weights" else (k, *event)
-        if value.ndim == 1 and event:
-            value = np.broadcast_to(value[:, None], (value.shape[0], *shape[1:]))
+        shape = shapes[name]
+        if value.ndim == 1 and len(shape) == 2:
+            value = np.broadcast_to(value[:, None], (value.shape[0], shape[1]))
         if value.ndim and value.shape != shape:
             raise ValueError(
-                f"fixed[{name!r}] has shape {value.shape} but {k} components need "
-                f"{shape}. Write nan for entries that are to be estimated."
+                f"fixed[{name!r}] has shape {value.shape} but {k} components need {shape}. "
+                f"Write nan for entries that are to be estimated."
             )
         known[name] = np.broadcast_to(value, shape)
     if "weights" in known and np.isfinite(known["weights"]).any():
@@ -146,13 +146,13 @@ def _check_fixed_components(known: dict[str, np.ndarray], family: Any) -> None:
     components = {name: value for name, value in known.items() if name != "weights"}
     if not components:
         return
-    harmless = {f.name: 0.5 for f in fields(family)}
-    shape = next(iter(components.values())).shape
+    k, *event = next(iter(components.values())).shape
+    harmless = family.around(np.full((k, *event[:1]), 0.5), np.asarray(1.0))
     filled = {
         name: np.where(np.isnan(components[name]), blank, components[name])
         if name in components
-        else np.full(shape, blank)
-        for name, blank in harmless.items()
+        else blank
+        for name, blank in vars(harmless).items()
     }
     family(**filled)
 

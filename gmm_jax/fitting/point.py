@@ -71,7 +71,7 @@ def fit_point(
     restarts, best, mixture, log_prior = jax.device_get(found)
     size = weight.sum()
     log_likelihood = float(restarts.objective[best]) * size - float(log_prior)
-    free = jax.tree.map(lambda mask: int((~mask).sum()), held)
+    free_weights = int((~held.weights).sum())
     status = int(restarts.status[best])
     if status in ADVICE:
         setting.warn(
@@ -86,7 +86,7 @@ def fit_point(
         reason=f"{reason}; the best of {n_restarts} starts.",
         inside=mixture if named else setting.in_order(mixture),
         log_likelihood=log_likelihood - size * frame.log_volume,
-        n_parameters=max(free.weights - 1, 0) + sum(jax.tree.leaves(free.components)),
+        n_parameters=max(free_weights - 1, 0) + family.count_free(held.components),
         status=status,
         history=restarts.history[: restarts.steps[best], best] - frame.log_volume,
         restarts=restarts,

@@ -1,7 +1,6 @@
 """What every way of fitting sets up: the frame of the data, known values in it, and the order."""
 
 import warnings
-from dataclasses import fields
 from typing import Any
 
 import jax
@@ -53,8 +52,7 @@ def known_inside(
     dtype: Any,
 ) -> tuple[Mixture, Mixture]:
     """Known parameters in the frame, and which are known: two mixtures, of numbers and booleans."""
-    names = [field.name for field in fields(family)]  # type: ignore[arg-type]
-    blank = {name: np.full((k, *event), np.nan) for name in names}
+    blank = {name: np.full(shape, np.nan) for name, shape in family.shapes(k, event).items()}
     blank["weights"] = np.full(k, np.nan)
     values = blank | known
     weights = values.pop("weights")

@@ -1,0 +1,35 @@
+"""Time rivals side by side: warmed up, interleaved, medians and their ratio."""
+
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def header(*packages: str) -> None:
+    """Print what is compared on what."""
+    print(f"{platform.processor() or platform.machine()}, {jax.devices()[0]}, Python", end=" ")
+    print(platform.python_version(), end="")
+    for package in ("jax", *packages):
+        try:
+            print(f", {package} {version(package)}", end="")
+        except PackageNotFoundError:
+            print(f", {package} not installed", end="")
+    print()
+
+
+def paired(rivals: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, float]:
+    """Median seconds of each rival, all run in turn in every round."""
+    for run in rivals.values():
+        jax.block_until_ready(run())
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(rounds):
+        for name, run in rivals.items():
+            begin = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: float(np.median(times)) for name, times in seconds.items()}

@@ -1,0 +1,252 @@
+"""Multivariate normal components, each with a covariance matrix of its own."""
+
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import ArrayLike, Bool, Float, Int
+
+from gmm_jax._checks import as_floats, per_component
+from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
+
+
+class SecondMoments(NamedTuple):
+    """Weighted sums of deviations from the means of the components, and of their products."""
+
+    counts: Float[Array, "k"]
+    deviations: Float[Array, "k d"]
+    products: Float[Array, "k d d"]
+
+
+@pytree
+class MultivariateNormal:
+    """k multivariate normal distributions.
+
+    Args:
+        means: k rows of d means.
+        scale_trils: k lower triangular d by d matrices L with positive diagonals, the covariance
+            being L times its transpose. `from_covariances` takes covariances instead.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: shapes that don't fit, NaN, or a matrix that is not such a triangle.
+
+    Example:
+        >>> from gmm_jax import MultivariateNormal
+        >>> MultivariateNormal.from_covariances([[0, 0]], [[[2, 1], [1, 2]]]).event_shape
+        (2,)
+    """
+
+    means: Float[Array, "k d"]
+    scale_trils: Float[Array, "k d d"]
+
+    centred: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        means, trils = (
+            per_component("means", self.means),
+            as_floats("scale_trils", self.scale_trils),
+        )
+        _check_shape("scale_trils", trils, means)
+        if is_concrete(trils):
+            matrices = np.asarray(trils)
+            if np.any(np.triu(matrices, 1)) or np.any(matrices.diagonal(0, 1, 2) <= 0):
+                raise ValueError(
+                    "scale_trils must be lower triangular with a positive diagonal: "
+                    "for covariances use MultivariateNormal.from_covariances."
+                )
+        set_fields(self, means=means, scale_trils=trils)
+
+    @classmethod
+    def from_covariances(cls, means: ArrayLike, covariances: ArrayLike) -> "MultivariateNormal":
+        """Build components from k covariance matrices.
+
+        Raises:
+            ValueError: a matrix that is not symmetric and positive definite.
+        """
+        located, matrices = per_component("means", means), as_floats("covariances", covariances)
+        _check_shape("covariances", matrices, located)
+        trils = jnp.linalg.cholesky(matrices)
+        if is_concrete(matrices):
+            values = np.asarray(matrices)
+            symmetric = np.allclose(values, np.swapaxes(values, 1, 2), rtol=1e-4)
+            if not symmetric or not np.all(np.isfinite(np.asarray(trils))):
+                raise ValueError("covariances must be symmetric and positive definite.")
+        return cls(located, trils)
+
+    @property
+    def n_components(self) -> int:
+        return self.means.shape[0]
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.means.shape[1:]
+
+    @property
+    def covariances(self) -> Float[Array, "k d d"]:
+        """Covariance matrices."""
+        return self.scale_trils @ jnp.swapaxes(self.scale_trils, -1, -2)
+
+    @property
+    def order(self) -> Float[Array | np.ndarray, "k"]:
+        return self.means[:, 0]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Means, standard deviations and correlations, for tables."""
+        trils = np.asarray(self.scale_trils, np.float64)
+        covariances = trils @ np.swapaxes(trils, -1, -2)
+        scales = np.sqrt(covariances.diagonal(0, 1, 2))
+        columns = {f"means[{j}]": np.asarray(m) for j, m in enumerate(np.asarray(self.means).T)}
+        columns |= {f"scales[{j}]": s for j, s in enumerate(scales.T)}
+        if scales.shape[1] == 2:
+            columns["correlation"] = covariances[:, 0, 1] / scales.prod(1)
+        return columns
+
+    @staticmethod
+    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter."""
+        return {"means": (k, *event), "scale_trils": (k, *event, *event)}
+
+    @staticmethod
+    def count_free(held: "MultivariateNormal") -> int:
+        """How many numbers are free: of a triangle, those on and below the diagonal."""
+        return int((~held.means).sum() + np.tril(~held.scale_trils).sum())
+
+    @staticmethod
+    def check(data: np.ndarray) -> None:
+        """Accept rows of finite numbers."""
+        if data.ndim != 2:
+            raise ValueError(
+                "data for MultivariateNormal components must be rows of features, (n, d): "
+                "use Normal for single numbers."
+            )
+
+    def log_prob(self, data: Float[Array, "n d"]) -> Float[Array, "n k"]:
+        """Log density, by a triangular solve with differences from the mean."""
+        deviations = jnp.swapaxes(data[:, None] - self.means, 0, 1)
+
+        def distances(tril, deviations):
+            whitened = jax.scipy.linalg.solve_triangular(tril, deviations.T, lower=True)
+            return (whitened**2).sum(0)
+
+        squared = jax.vmap(distances)(self.scale_trils, deviations)
+        return (self._peak()[:, None] - 0.5 * squared).T
+
+    def statistics(
+        self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]
+    ) -> SecondMoments:
+        """Sum responsibilities, deviations from these means, and their products."""
+        deviations = jnp.swapaxes(data[:, None] - self.means, 0, 1)
+        weighted = responsibilities.T[:, :, None] * deviations
+        products = jnp.matmul(jnp.swapaxes(weighted, 1, 2), deviations, precision="highest")
+        return SecondMoments(responsibilities.sum(0), weighted.sum(1), products)
+
+    def features(self, data: Float[Array, "n d"]) -> Float[Array, "f n"]:
+        """x and the products x_i x_j for i <= j, of which the log density is linear."""
+        columns = data.T
+        first, second = np.triu_indices(columns.shape[0])
+        return jnp.concatenate([columns, columns[first] * columns[second]])
+
+    def natural(self) -> tuple[Float[Array, "k f"], Float[Array, "k"]]:
+        """Coefficients of the features, and what is added to them to be right at the mean."""
+        d = self.means.shape[1]
+        identity = jnp.broadcast_to(jnp.eye(d, dtype=self.means.dtype), self.scale_trils.shape)
+        inverse = jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
+        precisions = jnp.matmul(jnp.swapaxes(inverse, 1, 2), inverse, precision="highest")
+        linear = jnp.einsum("kij,kj->ki", precisions, self.means, precision="highest")
+        first, second = np.triu_indices(d)
+        factors = np.where(first == second, -0.5, -1.0).astype(self.means.dtype)
+        coefficients = jnp.concatenate([linear, factors * precisions[:, first, second]], 1)
+        at_mean = (coefficients * self.features(self.means).T).sum(1)
+        return coefficients, self._peak() - at_mean
+
+    def from_features(self, counts: Float[Array, "k"], sums: Float[Array, "k f"]) -> SecondMoments:
+        """The statistics, about these means, that sums of weighted features amount to."""
+        d = self.means.shape[1]
+        place = np.zeros((d, d), int)
+        first, second = np.triu_indices(d)
+        place[first, second] = place[second, first] = np.arange(len(first))
+        total, raw = sums[:, :d], sums[:, d:][:, place]
+        cross = self.means[:, :, None] * total[:, None]
+        outer = self.means[:, :, None] * self.means[:, None]
+        products = raw - cross - jnp.swapaxes(cross, 1, 2) + outer * counts[:, None, None]
+        return SecondMoments(counts, total - self.means * counts[:, None], products)
+
+    def features_suffice(self) -> Bool[Array, ""]:
+        """Whether the features keep enough digits: no mean is too many scales from zero."""
+        limit = jnp.finfo(self.means.dtype).eps ** -0.175
+        narrowest = jnp.diagonal(self.scale_trils, axis1=1, axis2=2).min(1)
+        return jnp.all(jnp.linalg.norm(self.means, axis=1) <= limit * narrowest)
+
+    def mode(
+        self, statistics: SecondMoments, held: "MultivariateNormal", floor: Float[Array, ""]
+    ) -> "MultivariateNormal":
+        """Weighted means, then weighted covariances about them.
+
+        A covariance that is singular, or narrower than `floor` in some direction, gets the floor's
+        square added to its diagonal.
+        """
+        counts, deviations, products = statistics
+        occupied = counts > jnp.finfo(counts.dtype).tiny
+        safe = jnp.where(occupied, counts, 1)[:, None]
+        moved = jnp.where(held.means | ~occupied[:, None], 0, deviations / safe)
+        cross = moved[:, :, None] * (deviations / safe)[:, None]
+        outer = moved[:, :, None] * moved[:, None]
+        covariances = products / safe[:, :, None] - cross - jnp.swapaxes(cross, 1, 2) + outer
+        trils = jnp.linalg.cholesky(covariances)
+        diagonals = jnp.diagonal(trils, axis1=1, axis2=2)
+        sound = jnp.all(jnp.isfinite(trils), (1, 2)) & (diagonals.min(1) > floor)
+        widened = covariances + floor**2 * jnp.eye(self.means.shape[1], dtype=floor.dtype)
+        least = jnp.broadcast_to(
+            floor * jnp.eye(self.means.shape[1], dtype=floor.dtype), trils.shape
+        )
+        fallback = jnp.linalg.cholesky(widened)
+        fallback = jnp.where(
+            jnp.all(jnp.isfinite(fallback), (1, 2), keepdims=True), fallback, least
+        )
+        trils = jnp.where(sound[:, None, None], trils, fallback)
+        keep = held.scale_trils | ~occupied[:, None, None]
+        return rebuild(
+            type(self),
+            means=self.means + moved,
+            scale_trils=jnp.where(keep, self.scale_trils, trils),
+        )
+
+    def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
+        """A component has collapsed when it is no wider than the floor in some direction."""
+        return jnp.diagonal(self.scale_trils, axis1=1, axis2=2).min(1) <= 1.5 * floor
+
+    def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n d"]:
+        noise = jax.random.normal(key, (len(assignments), self.means.shape[1]), self.means.dtype)
+        return self.means[assignments] + jnp.einsum(
+            "nij,nj->ni", self.scale_trils[assignments], noise, precision="highest"
+        )
+
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "MultivariateNormal":
+        stretch = scale if np.ndim(scale) == 0 else scale[:, None]  # type: ignore[index]
+        return rebuild(
+            type(self), means=shift + scale * self.means, scale_trils=stretch * self.scale_trils
+        )
+
+    @classmethod
+    def around(cls, centres: Float[Array, "k d"], spread: Float[Array, ""]) -> "MultivariateNormal":
+        k, d = centres.shape
+        identity = jnp.broadcast_to(jnp.eye(d, dtype=centres.dtype), (k, d, d))
+        return rebuild(cls, means=centres, scale_trils=spread * identity)
+
+    def _peak(self) -> Float[Array, "k"]:
+        diagonals = jnp.diagonal(self.scale_trils, axis1=1, axis2=2)
+        d = self.means.shape[1]
+        return -jnp.log(diagonals).sum(1) - 0.5 * d * jnp.log(2 * jnp.pi)
+
+
+def _check_shape(name: str, matrices: Array, means: Array) -> None:
+    expected = (*means.shape, means.shape[-1])
+    if means.ndim != 2 or matrices.shape != expected:
+        raise ValueError(
+            f"{name} must be k matrices of d by d, {expected} for means of shape {means.shape}, "
+            f"got {matrices.shape}."
+        )

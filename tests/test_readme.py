@@ -1,0 +1,53 @@
+"""Every block of Python in the README runs, and says what the README says it says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def run(block: str) -> dict:
+    names: dict = {}
+    exec(compile(block, str(README), "exec"), names)
+    return names
+
+
+def test_ten_lines(capsys):
+    names = run(BLOCKS[0])
+    point, posterior = names["point"], names["posterior"]
+    np.testing.assert_allclose(point.mixture.weights, [0.4, 0.6], atol=1e-5)
+    np.testing.assert_allclose(point.mixture.components.means, [350.25, 500.0], atol=1e-4)
+    assert point.bic == pytest.approx(123.4532, abs=1e-3)
+    assert posterior.log_evidence == pytest.approx(-68.520791, abs=0.03)
+    assert len(BLOCKS[0].strip().splitlines()) <= 11
+    assert "log evidence" in capsys.readouterr().out
+
+
+def test_coffee_blends():
+    names = run(BLOCKS[1])
+    components = names["fitted"].mixture.components
+    np.testing.assert_allclose(components.means, [62, 80, 96], atol=1.5)
+    np.testing.assert_allclose(components.scales, [3, 2.5, 4], atol=1)
+    assert names["right"] > 0.98
+    assert len(names["fitted"].mixture.decision_boundaries()) >= 2
+
+
+def test_marble_factories():
+    np.testing.assert_allclose(run(BLOCKS[2])["shares"].mixture.weights, [0.6, 0.4], atol=1e-6)
+
+
+def test_a_model_of_your_own():
+    names = run(BLOCKS[3])
+    spread = np.sqrt(101)
+    components = [np.exp(-((4.2 - m) ** 2) / 202) / (spread * np.sqrt(2 * np.pi)) for m in (0, 5)]
+    exact = np.log(0.3 * components[0] + 0.7 * components[1])
+    sample = names["sample"]
+    assert abs(sample.log_evidence - exact) < 5 * sample.log_evidence_error
+    shift = float(names["trace"].get_choices()["shift"])
+    densities = [np.exp(-((4.2 - shift - m) ** 2) / 2) / np.sqrt(2 * np.pi) for m in (0, 5)]
+    expected = np.log(0.3 * densities[0] + 0.7 * densities[1])
+    assert float(names["log_weight"]) == pytest.approx(expected, rel=1e-4)
