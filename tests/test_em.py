@@ -42,10 +42,11 @@ def iterate(mixture, x, steps, prior=None, sample_weight=None, held=None):
     prior = MaximumLikelihood() if prior is None else prior
     held = free(mixture) if held is None else held
     weight = jnp.ones(len(x)) if sample_weight is None else jnp.asarray(sample_weight, float)
-    states = [em.init(mixture)]
+    one = lambda tree: jax.tree.map(lambda a: a[None], tree)  # noqa: E731
+    states = [em.init(one(mixture))]
     for _ in range(steps):
-        states.append(one_step(states[-1], jnp.asarray(x)[None], weight[None], prior, held))
-    return states
+        states.append(one_step(states[-1], jnp.asarray(x)[None], weight[None], prior, one(held)))
+    return jax.tree.map(lambda a: a[0], states)
 
 
 def assert_same(a: Mixture, b: Mixture, **tolerance):
@@ -71,7 +72,7 @@ def test_iterates_are_scikit_learns(steps, features, x64):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         reference.fit(x)
-    mixture = iterate(Mixture(WEIGHTS, Normal(means, scales)), x, steps)[-1].mixture
+    mixture = iterate(Mixture(WEIGHTS, Normal(means, scales)), x, steps)[-1].mixtures
     np.testing.assert_allclose(mixture.weights, reference.weights_, rtol=1e-8)
     np.testing.assert_allclose(mixture.components.means, reference.means_, rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(
@@ -113,7 +114,7 @@ def log_posterior(mixture, x):
 def test_the_posterior_mode_is_stationary(x64):
     """Gradients vanish; those of the weights are equal, as a Lagrange multiplier has it."""
     x = jnp.asarray(points())
-    mixture = iterate(start(), x, 4000, prior())[-1].mixture
+    mixture = iterate(start(), x, 4000, prior())[-1].mixtures
     gradient = jax.grad(log_posterior)(mixture, x)
     np.testing.assert_allclose(gradient.components.means, 0, atol=1e-5)
     np.testing.assert_allclose(gradient.components.scales, 0, atol=1e-5)
@@ -124,7 +125,7 @@ def test_each_part_of_a_posterior_step_maximises(x64):
     """Weights; means at the old scales; scales at the new means."""
     x = jnp.asarray(points())
     r = start().responsibilities(x)
-    new = iterate(start(), x, 1, prior())[-1].mixture
+    new = iterate(start(), x, 1, prior())[-1].mixtures
 
     @jax.jit
     def expected(weights, means, scales):
@@ -151,7 +152,7 @@ def test_a_component_without_points_goes_to_the_mode_of_its_prior(x64):
     """Mean to the prior's, scale to (shape - 1) / rate, weight to its share of concentration - 1."""
     far = Mixture([0.5, 0.5], Normal([0.0, 1e4], [1.0, 1.0]))
     x = points()
-    new = iterate(far, x, 1, prior())[-1].mixture
+    new = iterate(far, x, 1, prior())[-1].mixtures
     np.testing.assert_allclose(new.components.means[1], 0.5, rtol=1e-6)
     np.testing.assert_allclose(new.components.scales[1], 2 / 2, rtol=1e-6)
     np.testing.assert_allclose(new.weights[1], 1 / (len(x) + 2), rtol=1e-9)
@@ -159,7 +160,7 @@ def test_a_component_without_points_goes_to_the_mode_of_its_prior(x64):
 
 def test_an_empty_component_stays_where_it_is_without_a_prior(x64):
     far = Mixture([0.5, 0.5], Normal([0.0, 1e4], [1.0, 1.0]))
-    new = iterate(far, points(), 5)[-1].mixture
+    new = iterate(far, points(), 5)[-1].mixtures
     np.testing.assert_array_equal(new.components.means[1], 1e4)
     np.testing.assert_array_equal(new.components.scales[1], 1)
     np.testing.assert_allclose(new.weights, [1, 0], atol=1e-15)
@@ -176,7 +177,7 @@ def test_held_parameters_do_not_move_and_the_rest_is_optimal(x64):
             jnp.array([False, False, True]),
         ],
     )
-    new = iterate(start(), x, 3000, held=held)[-1].mixture
+    new = iterate(start(), x, 3000, held=held)[-1].mixtures
     assert float(new.weights[0]) == WEIGHTS[0]
     assert float(new.components.means[1]) == MEANS[1]
     assert float(new.components.scales[2]) == SCALES[2]
@@ -189,8 +190,9 @@ def test_held_parameters_do_not_move_and_the_rest_is_optimal(x64):
 
 def test_blocks_of_rows_change_nothing(x64):
     x, weight = jnp.asarray(points()), jnp.asarray(np.arange(60.0) % 3)
-    whole = em.expectation(start(), x[None], weight[None])
-    blocks = em.expectation(start(), x.reshape(4, 15), weight.reshape(4, 15))
+    starts = jax.tree.map(lambda a: a[None], start())
+    whole = em.expectation(starts, x[None], weight[None])
+    blocks = em.expectation(starts, x.reshape(4, 15), weight.reshape(4, 15))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, blocks)
 
 
@@ -200,7 +202,7 @@ def test_rows_of_weight_zero_do_not_count_even_where_impossible(x64):
     x = np.array([1.0, 0.0, 1.0, 1.0])
     with_padding = iterate(mixture, np.append(x, 5.0), 3, None, [1, 1, 1, 1, 0], held)[-1]
     without = iterate(mixture, x, 3, None, np.ones(4), held)[-1]
-    assert_same(with_padding.mixture, without.mixture, rtol=1e-12)
+    assert_same(with_padding.mixtures, without.mixtures, rtol=1e-12)
     np.testing.assert_allclose(with_padding.objective, without.objective)
 
 
@@ -208,15 +210,15 @@ def test_a_row_of_weight_three_is_three_rows(x64):
     x, weight = points(), np.arange(60) % 4
     weighted = iterate(start(), x, 10, prior(), weight)[-1]
     copied = iterate(start(), np.repeat(x, weight), 10, prior())[-1]
-    assert_same(weighted.mixture, copied.mixture, rtol=1e-9)
+    assert_same(weighted.mixtures, copied.mixtures, rtol=1e-9)
     np.testing.assert_allclose(weighted.objective, copied.objective, rtol=1e-12)
 
 
 def test_permuted_starts_give_permuted_fits(x64):
     order = jnp.array([2, 0, 1])
     permuted = jax.tree.map(lambda a: a[order], start())
-    expected = jax.tree.map(lambda a: a[order], iterate(start(), points(), 20)[-1].mixture)
-    assert_same(iterate(permuted, points(), 20)[-1].mixture, expected, rtol=1e-9)
+    expected = jax.tree.map(lambda a: a[order], iterate(start(), points(), 20)[-1].mixtures)
+    assert_same(iterate(permuted, points(), 20)[-1].mixtures, expected, rtol=1e-9)
 
 
 def run(starts, x, max_steps, tol=1e-12):
@@ -242,7 +244,7 @@ def test_a_batch_of_runs_is_each_run(x64):
     for i, mixture in enumerate((start(), other)):
         states = iterate(mixture, points(), 30)
         got = jax.tree.map(lambda a, i=i: a[i], fit.mixtures)
-        assert_same(got, states[-1].mixture, rtol=1e-10)
+        assert_same(got, states[-1].mixtures, rtol=1e-10)
         np.testing.assert_allclose(fit.history[:, i], [s.objective for s in states[1:]])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gmm_jax import Bernoulli, Normal
+from gmm_jax import Bernoulli, Mixture, MultivariateNormal, Normal, em
 
 
 class Case(NamedTuple):
@@ -25,6 +25,27 @@ def normals(means, scales):
     return stats.norm(means, scales)
 
 
+class MultivariateNormals:
+    """Scipy's multivariate normals, one a component, called like its other distributions."""
+
+    def __init__(self, means, trils):
+        self.means, self.covariances = means, trils @ np.swapaxes(trils, 1, 2)
+
+    def logpdf(self, x):
+        pairs = zip(self.means, self.covariances, strict=True)
+        return np.stack([stats.multivariate_normal.logpdf(x[:, 0], m, c) for m, c in pairs], 1)
+
+    def rvs(self, random_state, size):
+        pairs = zip(self.means, self.covariances, strict=True)
+        return np.stack([random_state.multivariate_normal(m, c, size[0]) for m, c in pairs], 1)
+
+    def mean(self):
+        return self.means
+
+    def var(self):
+        return self.covariances.diagonal(0, 1, 2)
+
+
 FAMILIES = {
     "Normal": Case(Normal, dict(means=[-1.0, 0.5, 3.0], scales=[0.7, 1.2, 0.4]), normals),
     "Normal, features": Case(
@@ -38,6 +59,14 @@ FAMILIES = {
     "Bernoulli": Case(Bernoulli, dict(probs=[0.1, 0.55, 0.9]), stats.bernoulli),
     "Bernoulli, features": Case(
         Bernoulli, dict(probs=[[0.1, 0.8], [0.55, 0.5], [0.9, 0.3]]), stats.bernoulli
+    ),
+    "MultivariateNormal": Case(
+        MultivariateNormal,
+        dict(
+            means=[[-1.0, 2.0], [0.5, 0.0], [3.0, 1.0]],
+            scale_trils=[[[0.7, 0], [0.5, 1.5]], [[1.2, 0], [-0.4, 0.3]], [[0.4, 0], [0, 2.0]]],
+        ),
+        MultivariateNormals,
     ),
 }
 
@@ -78,7 +107,7 @@ def assert_trees_close(a, b, **tolerance):
 def test_log_prob_is_scipys(case, dtype):
     points = points_of(case)
     frozen = reference(case)
-    log_prob = frozen.logpdf if hasattr(frozen.dist, "logpdf") else frozen.logpmf
+    log_prob = frozen.logpdf if hasattr(frozen, "logpdf") else frozen.logpmf
     expected = log_prob(points[:, None]).reshape(40, 3, -1).sum(-1)
     got = build(case).log_prob(jnp.asarray(points, dtype))
     assert got.dtype == dtype
@@ -160,7 +189,7 @@ def test_mode_holds_what_is_held_and_maximises_over_the_rest(case, x64):
     mask = np.zeros(shape_of(case), bool)
     mask[1] = True
     leaves, structure = jax.tree.flatten(components)
-    held = structure.unflatten([mask] + [np.zeros_like(mask)] * (len(leaves) - 1))
+    held = structure.unflatten([mask, *(np.zeros(leaf.shape, bool) for leaf in leaves[1:])])
     _, mode, objective = mode_and_objective(case, held)
     np.testing.assert_array_equal(jax.tree.leaves(mode)[0][1], leaves[0][1])
     assert_maximal(mode, objective, held)
@@ -219,13 +248,49 @@ def test_order_has_one_number_per_component(case):
     np.testing.assert_allclose(build(case).order, first, rtol=1e-6)
 
 
-def test_collapsed_is_said_of_components_at_the_floor_alone(case):
-    components = build(case)
-    assert not components.collapsed(jnp.asarray(1e-3)).any()
-    if hasattr(components, "scales"):
-        at = components.scales.at[1].set(1e-3)
-        shrunk = case.family(components.means, at)
-        np.testing.assert_array_equal(shrunk.collapsed(jnp.asarray(1e-3)), [False, True, False])
+def test_collapsed_is_said_of_components_at_the_floor_alone(case, x64):
+    """Component 1 takes equal points alone; where there are scales they shrink to the floor."""
+    floor = jnp.asarray(1e-3)
+    components, points = build(case), jnp.asarray(points_of(case))
+    assert not components.collapsed(floor).any()
+    points = points.at[:10].set(points[1])
+    taken = jnp.asarray(np.where(np.arange(40) < 10, 1, np.arange(40) % 2 * 2))
+    free = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), components)
+    mode = components.mode(components.statistics(points, jax.nn.one_hot(taken, 3)), free, floor)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(mode))
+    np.testing.assert_array_equal(mode.collapsed(floor), [False, case.family.centred, False])
+
+
+def test_features_give_the_same_densities_and_statistics(case, x64):
+    if not hasattr(case.family, "features"):
+        pytest.skip("the log density is not linear in features")
+    components, points, r = build(case), jnp.asarray(points_of(case)), jnp.asarray(shares())
+    features = components.features(points)
+    coefficients, constants = components.natural()
+    log_prob = (coefficients @ features).T + constants
+    np.testing.assert_allclose(log_prob, components.log_prob(points), rtol=1e-9, atol=1e-9)
+    got = components.from_features(r.sum(0), r.T @ features.T)
+    assert_trees_close(got, components.statistics(points, r), rtol=1e-9, atol=1e-9)
+
+
+def test_features_are_used_only_where_they_keep_their_digits(case):
+    """Means far from zero, in scales, cost digits: the family must say so."""
+    if not hasattr(case.family, "features"):
+        pytest.skip("the log density is not linear in features")
+    assert build(case).features_suffice()
+    assert not build(case).affine(1e3, 1.0).features_suffice()
+
+
+def test_large_data_take_the_same_step(case):
+    """Float32, past the size from which on features are used."""
+    n = em.LARGE
+    points = jnp.asarray(np.resize(points_of(case), (n, *shape_of(case)[1:])), jnp.float32)
+    mixture = jax.tree.map(lambda a: a[None], Mixture([0.2, 0.5, 0.3], build(case)))
+    whole = em.expectation(mixture, points[None], jnp.ones((1, n)))
+    few = np.resize(np.arange(40), n)
+    counts = jnp.asarray(np.bincount(few), jnp.float32)
+    expected = em.expectation(mixture, points[None, :40], counts[None])
+    assert_trees_close(whole, expected, rtol=2e-4, atol=0.05)
 
 
 def test_works_under_jit_vmap_and_grad(case, x64):
@@ -271,6 +336,15 @@ def test_data_is_checked():
     Bernoulli.check(np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match=re.escape("must be 0 or 1, got [2.0]")):
         Bernoulli.check(np.array([0.0, 2.0]))
+    with pytest.raises(ValueError, match="must be rows of features"):
+        MultivariateNormal.check(np.array([0.0, 2.0]))
+
+
+def test_covariances_make_the_triangles_they_are_products_of(x64):
+    covariances = np.array([[[2.0, 1.0], [1.0, 2.0]], [[1.0, 0.0], [0.0, 9.0]]])
+    components = MultivariateNormal.from_covariances(np.zeros((2, 2)), covariances)
+    np.testing.assert_allclose(components.covariances, covariances, rtol=1e-14)
+    np.testing.assert_allclose(components.scale_trils, np.linalg.cholesky(covariances), rtol=1e-14)
 
 
 BAD = {
@@ -281,6 +355,26 @@ BAD = {
     "scalar": (lambda: Normal(0.0, 1.0), "means needs one entry"),
     "empty": (lambda: Normal([], 1.0), "means needs one entry"),
     "three axes": (lambda: Normal(np.zeros((2, 2, 2)), 1.0), "means needs one entry"),
+    "upper triangle": (
+        lambda: MultivariateNormal([[0.0, 0.0]], [[[1.0, 2.0], [0.0, 1.0]]]),
+        "scale_trils must be lower triangular",
+    ),
+    "negative diagonal": (
+        lambda: MultivariateNormal([[0.0, 0.0]], [[[1.0, 0.0], [0.0, -1.0]]]),
+        "with a positive diagonal",
+    ),
+    "wrong size": (
+        lambda: MultivariateNormal([[0.0, 0.0]], np.eye(3)[None]),
+        "scale_trils must be k matrices of d by d",
+    ),
+    "not definite": (
+        lambda: MultivariateNormal.from_covariances([[0.0, 0]], [[[1.0, 2], [2, 1]]]),
+        "covariances must be symmetric and positive definite",
+    ),
+    "not symmetric": (
+        lambda: MultivariateNormal.from_covariances([[0.0, 0]], [[[1.0, 0.9], [0.1, 1]]]),
+        "covariances must be symmetric and positive definite",
+    ),
     "above one": (lambda: Bernoulli([0.2, 1.2]), "probs must lie between 0 and 1"),
     "below zero": (lambda: Bernoulli([-0.2]), "probs must lie between 0 and 1"),
 }

@@ -21,8 +21,10 @@ def log_weight(particles, arguments):
     mean = particles["mean"]
     log_prior = jax.scipy.stats.norm.logpdf(mean)
     log_likelihood = jax.scipy.stats.norm.logpdf(arguments["data"], mean[:, None]).sum(1)
-    return log_prior + log_likelihood - jax.scipy.stats.norm.logpdf(
-        mean, arguments["centre"], arguments["spread"]
+    return (
+        log_prior
+        + log_likelihood
+        - jax.scipy.stats.norm.logpdf(mean, arguments["centre"], arguments["spread"])
     )
 
 

@@ -80,9 +80,7 @@ def test_draws_of_means_follow_the_exact_conditional(case):
     centre, spread = mean_moments(case)
     points = np.linspace(*np.quantile(np.asarray(many[0], np.float64), [0, 1]), 400)
     density = exact_density(case)
-    cdf = [
-        integrate.trapezoid(density * stats.norm.cdf(x, centre, spread), GRID) for x in points
-    ]
+    cdf = [integrate.trapezoid(density * stats.norm.cdf(x, centre, spread), GRID) for x in points]
     means = np.asarray(many[0], np.float64)[:, 0]
     assert stats.kstest(means, lambda x: np.interp(x, points, cdf)).pvalue > 1e-4
 
@@ -135,5 +133,7 @@ def test_every_pair_is_matched_with_every_place():
     matched = table.log_prob_matched(means, scales)
     for place, part in enumerate(parts):
         for pair in range(2):
-            alone = conditional(part).log_prob_matched(means[pair : pair + 1], scales[pair : pair + 1])
+            alone = conditional(part).log_prob_matched(
+                means[pair : pair + 1], scales[pair : pair + 1]
+            )
             np.testing.assert_allclose(matched[place, pair], alone[0, 0], rtol=1e-4, atol=1e-4)
