@@ -1,6 +1,7 @@
 """A mixture with known parameters: weights, components, and what they say about a point."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -60,26 +61,26 @@ class Mixture:
         """k, the number of components."""
         return self.components.n_components
 
-    def log_joint(self, data: ArrayLike) -> Float[Array, "... k"]:
+    def log_joint(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "... k"]:
         """Log of weight times density, for every point and component."""
         points, batch = self._points(data)
         return _log_joint(self, points).reshape(*batch, -1)
 
-    def log_prob(self, data: ArrayLike) -> Float[Array, "..."]:
+    def log_prob(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "..."]:
         """Log density of the mixture at every point, log sum_k w_k p_k(x), in nats."""
         points, batch = self._points(data)
         return _log_prob(self, points).reshape(batch)
 
-    def responsibilities(self, data: ArrayLike) -> Float[Array, "... k"]:
+    def responsibilities(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "... k"]:
         """Probability that each component produced each point; sums to one over components."""
         points, batch = self._points(data)
         return _responsibilities(self, points).reshape(*batch, -1)
 
-    def assign(self, data: ArrayLike) -> Int[Array, "..."]:
+    def assign(self, data: ArrayLike | Sequence[Any]) -> Int[Array, "..."]:
         """Index of the component that most probably produced each point."""
         return jnp.argmax(self.log_joint(data), -1)
 
-    def assignment_entropy(self, data: ArrayLike) -> Float[Array, "..."]:
+    def assignment_entropy(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "..."]:
         """Entropy, in nats, of the component given the point: 0 is certain, log k is a guess."""
         shares = self.responsibilities(data)
         return jnp.abs(jnp.sum(shares * safe_log(jnp.where(shares > 0, shares, 1)), -1))
@@ -102,7 +103,7 @@ class Mixture:
 
         return modes(self)
 
-    def _points(self, data: ArrayLike) -> tuple[Array, tuple[int, ...]]:
+    def _points(self, data: ArrayLike | Sequence[Any]) -> tuple[Array, tuple[int, ...]]:
         """Split `data` into a flat run of points and the shape it had without features."""
         array = jnp.asarray(data, self.weights.dtype)
         event = self.components.event_shape

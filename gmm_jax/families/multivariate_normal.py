@@ -1,7 +1,7 @@
 """Multivariate normal components, each with a covariance matrix of its own."""
 
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,9 @@ class MultivariateNormal:
         set_fields(self, means=means, scale_trils=trils)
 
     @classmethod
-    def from_covariances(cls, means: ArrayLike, covariances: ArrayLike) -> "MultivariateNormal":
+    def from_covariances(
+        cls, means: ArrayLike | Sequence[Any], covariances: ArrayLike | Sequence[Any]
+    ) -> "MultivariateNormal":
         """Build components from k covariance matrices.
 
         Raises:

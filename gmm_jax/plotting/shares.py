@@ -10,7 +10,7 @@ from gmm_jax.results import PointFit, PosteriorFit
 
 
 def draw_shares(ax: Any, result: PointFit | PosteriorFit) -> None:
-    """Draw a fit of Bernoulli components: of one feature both outcomes, of more the ones in each."""
+    """Draw a fit of Bernoulli components: of one feature both outcomes, else the ones in each."""
     drawn = paper.parameters(result)
     points, sample_weight = paper.real_points(result)
     observed = np.average(points, axis=0, weights=sample_weight)

@@ -1,0 +1,101 @@
+"""What several test files share: data, precisions, and exact answers by other means."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from gmm_jax import DirichletNormalGamma
+
+
+@pytest.fixture(scope="session")
+def bentos() -> np.ndarray:
+    """The 20 bentos, in grams."""
+    weights = [498, 352, 501, 349, 497, 503, 351, 500, 348, 502]
+    return np.array([*weights, 499, 350, 498, 353, 501, 347, 499, 502, 352, 500], np.float64)
+
+
+@pytest.fixture(scope="session")
+def tutorial_prior() -> DirichletNormalGamma:
+    return DirichletNormalGamma(concentration=1, mean=400, mean_scale=50, shape=2, rate=1)
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request) -> Any:
+    """Each test in both precisions."""
+    with jax.enable_x64(request.param == "float64"):
+        yield np.dtype(request.param)
+
+
+@pytest.fixture(scope="session")
+def integrated() -> Callable:
+    """Integrals over mean and scale of prior times likelihood of points of one normal."""
+
+    def over(points, mean, mean_scale, shape, rate, function=lambda scale: 1.0):
+        """Integrate `function(scale)` over the scale by quadrature; the mean goes in closed form.
+
+        Points share a mean that is itself normal, so they are jointly normal given the scale.
+        """
+        points = np.asarray(points, np.float64)
+        n = len(points)
+
+        def integrand(log_scale):
+            scale = np.exp(log_scale)
+            log_prior = stats.gamma.logpdf(scale, shape, scale=1 / rate) + log_scale
+            if n == 0:
+                return function(scale) * np.exp(log_prior)
+            covariance = scale**2 * np.eye(n) + mean_scale**2
+            log_likelihood = stats.multivariate_normal.logpdf(
+                points, np.full(n, mean), covariance, allow_singular=True
+            )
+            return function(scale) * np.exp(log_prior + log_likelihood)
+
+        # A fine trapezium on a smooth integrand that vanishes at both ends.
+        grid = np.linspace(-9, 6, 1501)
+        return integrate.trapezoid([integrand(u) for u in grid], grid)
+
+    return over
+
+
+@pytest.fixture(scope="session")
+def enumerated(integrated) -> Callable:
+    """The exact posterior over assignments of a few points, by going through all of them."""
+
+    def posterior(points, concentration, mean, mean_scale, shape, rate):
+        """Return the k^n assignments, their probabilities and the log evidence.
+
+        Each argument after `points` has one entry per component.
+        """
+        k, n = len(concentration), len(points)
+        points = np.asarray(points, np.float64)
+        evidence = {}
+        for j in range(k):
+            for subset in itertools.product([False, True], repeat=n):
+                evidence[j, subset] = integrated(
+                    points[list(subset)], mean[j], mean_scale[j], shape[j], rate[j]
+                )
+        assignments = np.array(list(itertools.product(range(k), repeat=n)))
+        log_joint = []
+        total = np.sum(concentration)
+        for z in assignments:
+            counts = np.bincount(z, minlength=k)
+            log_p = special.gammaln(total) - special.gammaln(total + n)
+            log_p += np.sum(special.gammaln(counts + concentration))
+            log_p -= np.sum(special.gammaln(concentration))
+            log_p += sum(np.log(evidence[j, tuple(z == j)]) for j in range(k))
+            log_joint.append(log_p)
+        log_evidence = special.logsumexp(log_joint)
+        return assignments, np.exp(log_joint - log_evidence), log_evidence
+
+    return posterior
