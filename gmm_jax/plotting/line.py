@@ -59,7 +59,7 @@ def boundaries(drawn: Parameters, low: float, high: float) -> np.ndarray:
     """
     found = []
     some = np.linspace(0, len(drawn.weights) - 1, min(len(drawn.weights), 500)).astype(int)
-    for weights, means, scales in zip(*(a[some] for a in drawn), strict=True):
+    for weights, means, scales, _ in zip(*(a[some] for a in drawn), strict=True):
         components = rebuild(Normal, means=means[:, 0], scales=scales[:, 0])
         ties = decision_boundaries(rebuild(Mixture, weights=weights, components=components))
         found.append(ties[(ties > low) & (ties < high)])

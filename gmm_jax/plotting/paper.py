@@ -1,10 +1,12 @@
 """What all pictures share: colours, the parameters that are drawn, title and legend."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from gmm_jax.families import MultivariateNormal
 from gmm_jax.results import PointFit, PosteriorFit
 from gmm_jax.summaries import told_apart
 
@@ -29,6 +31,8 @@ class Parameters(NamedTuple):
     """(s, k, d): means, or probabilities of a one."""
     scales: np.ndarray
     """(s, k, d)."""
+    correlations: np.ndarray
+    """(s, k), of the first two features."""
 
 
 def parameters(result: PointFit | PosteriorFit) -> Parameters:
@@ -40,9 +44,18 @@ def parameters(result: PointFit | PosteriorFit) -> Parameters:
     else:
         mixture = jax.tree.map(lambda a: np.asarray(a)[None], result.mixture)
     weights = np.asarray(mixture.weights, np.float64)
-    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(mixture.components)]
+    correlations = np.zeros(weights.shape)
+    components = mixture.components
+    if isinstance(components, MultivariateNormal):
+        trils = np.asarray(components.scale_trils, np.float64)
+        covariances = trils @ np.swapaxes(trils, -1, -2)
+        scales = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
+        if scales.shape[-1] > 1:
+            correlations = covariances[..., 0, 1] / scales[..., :2].prod(-1)
+        return Parameters(weights, np.asarray(components.means, float), scales, correlations)
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(components)]
     leaves = [leaf.reshape(*weights.shape, -1) for leaf in leaves]
-    return Parameters(weights, leaves[0], leaves[-1])
+    return Parameters(weights, leaves[0], leaves[-1], correlations)
 
 
 def separate(result: PointFit | PosteriorFit) -> bool:
@@ -57,7 +70,7 @@ def real_points(result: PointFit | PosteriorFit) -> tuple[np.ndarray, np.ndarray
     return points.reshape(len(points), -1), result.sample_weight[counted]
 
 
-def colour(component: int) -> str:
+def colour(component: int | np.integer) -> str:
     return COLOURS[component % len(COLOURS)]
 
 
@@ -68,7 +81,7 @@ def short(value: float, unit: float) -> str:
     return text if len(text) <= 11 else f"{value:.5g}"
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int | np.integer, noun: str) -> str:
     return f"{n:,} {noun}" + ("s" if n != 1 else "")
 
 
@@ -96,7 +109,7 @@ def title(ax: Any, result: PointFit | PosteriorFit, notes: list[str]) -> None:
         )
 
 
-def legend(ax: Any, handles: list[Any], labels: list[str], top: float | None = None) -> None:
+def legend(ax: Any, handles: Sequence[Any], labels: Sequence[str], top: float | None = None) -> None:
     """Put a legend above the drawing, in room made for it when `top` is where the drawing ends."""
     if top is None:
         ax.legend(handles, labels, loc="best", fontsize="small", framealpha=0.9)

@@ -34,9 +34,10 @@ def draw_plane(ax: Any, result: PointFit | PosteriorFit) -> None:
         _draw_contours(ax, drawn, limits)
     for limit, set_limit in zip(limits, (ax.set_xlim, ax.set_ylim), strict=True):
         set_limit(limit.low, limit.high)
-    outside = sum(((points[:, j] < a.low) | (points[:, j] > a.high)) for j, a in enumerate(limits))
-    if np.any(outside):
-        notes.append(f"{paper.count(int((outside > 0).sum()), 'point')} beyond the edges.")
+    beyond = [(points[:, j] < a.low) | (points[:, j] > a.high) for j, a in enumerate(limits)]
+    outside = int(np.any(beyond, axis=0).sum())
+    if outside:
+        notes.append(f"{paper.count(outside, 'point')} beyond the edges.")
     if not ax.get_xlabel():
         ax.set_xlabel("feature 0")
     if not ax.get_ylabel():
@@ -67,25 +68,35 @@ def _draw_ellipses(ax: Any, drawn: Parameters) -> list[tuple[Any, str]]:
     from matplotlib.patches import Ellipse
 
     some = np.linspace(0, len(drawn.weights) - 1, MOST_ELLIPSES).astype(int)
-    weights, centres, scales = (a.mean(0) for a in drawn)
+    weights, centres, scales, correlations = (a.mean(0) for a in drawn)
     entries = []
     for i, weight in enumerate(weights):
         for s in some if len(drawn.weights) > 1 else []:
             pale = Ellipse(
-                drawn.centres[s, i, :2], *(4 * drawn.scales[s, i, :2]), fill=False,
-                edgecolor=paper.colour(i), alpha=0.15, label="draw",
+                drawn.centres[s, i, :2],
+                **_shape(2, drawn.scales[s, i], drawn.correlations[s, i]),
+                fill=False, edgecolor=paper.colour(i), alpha=0.15, label="draw",
             )  # fmt: skip
             ax.add_patch(pale)
         for reach, width in ((2, 1.5), (1, 2.5)):
             ellipse = Ellipse(
-                centres[i, :2], *(2 * reach * scales[i, :2]), fill=False, linewidth=width,
-                edgecolor=paper.colour(i), label=f"component {i}, {reach} sd",
+                centres[i, :2], **_shape(reach, scales[i], correlations[i]), fill=False,
+                linewidth=width, edgecolor=paper.colour(i), label=f"component {i}, {reach} sd",
             )  # fmt: skip
             ax.add_patch(ellipse)
         entries.append((ellipse, f"{i}: {weight:.0%}"))
     if len(entries) > paper.MOST_NAMED:
         return [(entries[0][0], f"{len(entries)} components")]
     return entries
+
+
+def _shape(reach: float, scales: np.ndarray, correlation: float) -> dict[str, float]:
+    """Width, height and angle of the ellipse at `reach` standard deviations."""
+    covariance = np.outer(scales[:2], scales[:2]) * [[1, correlation], [correlation, 1]]
+    variances, directions = np.linalg.eigh(covariance)
+    width, height = 2 * reach * np.sqrt(np.maximum(variances, 0))
+    angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
+    return {"width": width, "height": height, "angle": angle}
 
 
 def _draw_contours(ax: Any, drawn: Parameters, limits: list[Axis]) -> None:

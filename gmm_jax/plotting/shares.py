@@ -48,7 +48,7 @@ def draw_shares(ax: Any, result: PointFit | PosteriorFit) -> None:
     paper.legend(ax, *zip(*entries, strict=True), top=1.08 * max(observed.max(), below.max()))
 
 
-def _name(drawn: paper.Parameters, i: int) -> str:
+def _name(drawn: paper.Parameters, i: int | np.integer) -> str:
     name = f"model, component {i}: {drawn.weights.mean(0)[i]:.0%}"
     if drawn.centres.shape[2] > 1:
         return name
