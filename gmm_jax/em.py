@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Int
 
 from gmm_jax._loop import iterate
 from gmm_jax._numerics import log_sum_exp, safe_log
+from gmm_jax._pytree import rebuild
 from gmm_jax.mixture import Mixture
 
-LARGE = 4096
+LARGE = 512
 """Rows from which on features pay."""
 RUNNING, CONVERGED, COLLAPSED, NOT_FINITE = range(4)
 MEANING = {
@@ -31,15 +32,14 @@ class State(NamedTuple):
 
     mixtures: Mixture
     objective: Float[Array, "r"]
-    gain: Float[Array, "r"]
-    status: Int[Array, "r"]
 
 
 class Info(NamedTuple):
-    """What a person reads about a step."""
+    """What a step saw: the mixtures that it started from, and how far it moved them."""
 
+    mixtures: Mixture
     objective: Float[Array, "r"]
-    converged: Bool[Array, "r"]
+    moved: Float[Array, "r"]
 
 
 def expectation(
@@ -121,8 +121,7 @@ def _multiply(mixtures: Mixture, block: tuple[Array, Array]) -> tuple[Float[Arra
 
 def init(mixtures: Mixture) -> State:
     """Start from mixtures with a leading axis of r runs."""
-    nothing = jnp.zeros_like(mixtures.weights[:, 0])
-    return State(mixtures, nothing - jnp.inf, nothing + jnp.inf, jnp.full(nothing.shape, RUNNING))
+    return State(mixtures, jnp.full_like(mixtures.weights[:, 0], -jnp.inf))
 
 
 def step(
@@ -132,13 +131,8 @@ def step(
     prior: Any,
     held: Mixture,
     floor: Float[Array, ""],
-    tol: Float[Array, ""],
 ) -> tuple[State, Info]:
-    """Take one EM step in each run, or stay where it has converged.
-
-    A run has converged when the objective still to be gained, extrapolated from the last two
-    gains as a geometric series [1], is below `tol`; or, where gains drown in rounding, when the
-    parameters have stopped moving.
+    """Take one EM step in each run.
 
     Args:
         state: From `init` or the step before.
@@ -147,30 +141,15 @@ def step(
         prior: Gives `log_prob(mixture)` and `mode(mixture, statistics, held, floor)`.
         held: The structure of the mixtures with booleans: true where a parameter stays.
         floor: Smallest scale.
-        tol: In nats per unit of sample weight.
 
-    [1] McLachlan and Peel (2000), "Finite Mixture Models", section 2.11.
+    Returns:
+        The mixtures after the step with the objective before it, and what the step saw.
     """
     totals, statistics = expectation(state.mixtures, data, sample_weight)
     objective = (totals + jax.vmap(prior.log_prob)(state.mixtures)) / sample_weight.sum()
     proposed = jax.vmap(prior.mode, (0, 0, 0, None))(state.mixtures, statistics, held, floor)
-
-    gain = objective - state.objective
-    rate = jnp.clip(gain / state.gain, 0, 1 - 1e-6)
-    eps = jnp.finfo(objective.dtype).eps
-    drowned = gain <= 4 * eps * (1 + jnp.abs(objective))
-    still = jax.vmap(_distance)(proposed, state.mixtures) <= jnp.sqrt(eps) / 32
-    known = jnp.isfinite(state.gain)
-    converged = jnp.where(drowned, still, known & (gain * rate / (1 - rate) <= tol))
-    failed = ~jnp.isfinite(objective)
-    status = jnp.where(failed, NOT_FINITE, jnp.where(converged, CONVERGED, RUNNING))
-    stay = converged | failed
-    mixtures = jax.tree.map(
-        lambda new, old: jnp.where(stay.reshape(-1, *(1,) * (new.ndim - 1)), old, new),
-        proposed,
-        state.mixtures,
-    )
-    return State(mixtures, objective, gain, status), Info(objective, converged)
+    moved = jax.vmap(_distance)(proposed, state.mixtures)
+    return State(proposed, objective), Info(state.mixtures, objective, moved)
 
 
 def _distance(a: Mixture, b: Mixture) -> Float[Array, ""]:
@@ -199,27 +178,111 @@ def run(
     tol: Float[Array, ""],
     max_steps: int,
 ) -> Fit:
-    """Run EM from a batch of starts until all have converged or taken `max_steps`.
+    """Run accelerated EM from a batch of starts until all have converged.
+
+    Two plain steps, then one from a point extrapolated along their path (SQUAREM [1]); where that
+    point is worse than where it came from, it is forgotten, so that the objective never falls. A
+    run has converged when the objective still to be gained, extrapolated as a geometric series
+    from the last two plain steps, is below `tol`, or, where gains drown in rounding, when the
+    distance still to go is.
 
     Args:
         starts: A mixture with a leading axis of r runs; so has `held`.
-        max_steps: Static.
+        tol: In nats per unit of sample weight.
+        max_steps: Most steps, plain and extrapolated; static.
 
     The other arguments are those of `step`. A run whose component shrank to the floor on the
     scales, or lost all its points (a weight below half a point), ends as COLLAPSED.
+
+    [1] Varadhan and Roland (2008), "Simple and globally convergent methods for accelerating the
+        convergence of any EM algorithm", scheme S3.
     """
+    eps = jnp.finfo(starts.weights.dtype).eps
 
-    def advance(_, states):
-        states, info = step(states, data, sample_weight, prior, held, floor, tol)
-        return states, info.objective, states.status != RUNNING
+    def first(path, info, after):
+        return path._replace(first=info, mixtures=after), info.objective, path.status
 
-    n_runs = starts.weights.shape[0]
-    states, history, steps = iterate(advance, init(starts), n_runs, max_steps, starts.weights.dtype)
-    empty = (states.mixtures.weights * sample_weight.sum() < 0.5) & ~held.weights
-    collapsed = jax.vmap(lambda m: m.components.collapsed(floor))(states.mixtures) | empty
-    bad = jnp.any(collapsed, -1) & (states.status != NOT_FINITE)
-    status = jnp.where(bad, COLLAPSED, states.status)
-    return Fit(states.mixtures, states.objective, status, steps, history)
+    def second(path, info, after):
+        rate = jnp.clip(info.moved / path.first.moved, 0, 1 - 1e-4)
+        gain = info.objective - path.first.objective
+        drowned = gain <= 4 * eps * (1 + jnp.abs(info.objective))
+        near = info.moved / (1 - rate) <= 3 * jnp.sqrt(eps)
+        converged = jnp.where(drowned, near, gain * rate**2 / (1 - rate**2) <= tol)
+        status = jnp.where(converged, CONVERGED, path.status)
+        ahead = jax.vmap(_extrapolate)(path.first.mixtures, info.mixtures, after, held)
+        mixtures = _where(converged, info.mixtures, ahead)
+        path = path._replace(second=info, fallback=after, mixtures=mixtures, status=status)
+        return path, info.objective, status
+
+    def third(path, info, after):
+        better = info.objective >= path.second.objective
+        mixtures = _where(better, after, path.fallback)
+        objective = jnp.where(better, info.objective, path.second.objective)
+        return path._replace(mixtures=mixtures), objective, path.status
+
+    def advance(taken, path):
+        state, info = step(
+            State(path.mixtures, path.objective), data, sample_weight, prior, held, floor
+        )
+        path, objective, status = jax.lax.switch(
+            taken % 3, (first, second, third), path, info, state.mixtures
+        )
+        failed = ~jnp.isfinite(objective)
+        status = jnp.where(failed, NOT_FINITE, status)
+        path = path._replace(objective=objective, status=status)
+        return path, objective, status != RUNNING
+
+    nothing = jnp.zeros_like(starts.weights[:, 0])
+    info = Info(starts, nothing, nothing)
+    start = _Path(starts, nothing, jnp.full(nothing.shape, RUNNING), info, info, starts)
+    path, history, steps = iterate(advance, start, len(nothing), max_steps, nothing.dtype)
+    empty = (path.mixtures.weights * sample_weight.sum() < 0.5) & ~held.weights
+    collapsed = jax.vmap(lambda m: m.components.collapsed(floor))(path.mixtures) | empty
+    bad = jnp.any(collapsed, -1) & (path.status != NOT_FINITE)
+    status = jnp.where(bad, COLLAPSED, path.status)
+    return Fit(path.mixtures, path.objective, status, steps, history)
+
+
+class _Path(NamedTuple):
+    """Where r runs stand, and the two plain steps that they extrapolate from."""
+
+    mixtures: Mixture
+    objective: Float[Array, "r"]
+    status: Int[Array, "r"]
+    first: Info
+    second: Info
+    fallback: Mixture
+
+
+def _extrapolate(a: Mixture, b: Mixture, c: Mixture, held: Mixture) -> Mixture:
+    """Follow the path from a over b to c ahead, in unconstrained parameters."""
+    start, middle, end = ((safe_log(m.weights), m.components.unconstrained()) for m in (a, b, c))
+    move = jax.tree.map(jnp.subtract, middle, start)
+    bend = jax.tree.map(lambda e, m, s: e - 2 * m + s, end, middle, start)
+
+    def squared(tree):
+        parts = [jnp.where(jnp.isfinite(x), x, 0).ravel() for x in jax.tree.leaves(tree)]
+        return jnp.sum(jnp.concatenate(parts) ** 2)
+
+    length = jnp.sqrt(squared(move) / jnp.maximum(squared(bend), jnp.finfo(c.weights.dtype).tiny))
+    length = jnp.clip(length, 1, 1e4)
+    ahead = jax.tree.map(
+        lambda s, m, b, e: jnp.where(
+            jnp.isfinite(s + m + b), s + 2 * length * m + length**2 * b, e
+        ),
+        start, move, bend, end,
+    )  # fmt: skip
+    weights = jnp.exp(ahead[0] - ahead[0].max())
+    free = jnp.where(held.weights, 0, weights)
+    left = 1 - jnp.where(held.weights, c.weights, 0).sum()
+    weights = jnp.where(held.weights, c.weights, free / jnp.maximum(free.sum(), 1e-30) * left)
+    components = jax.tree.map(jnp.where, held.components, c.components, ahead[1].constrained())
+    return rebuild(Mixture, weights=weights, components=components)
+
+
+def _where(which: Bool[Array, "r"], a: Mixture, b: Mixture) -> Mixture:
+    """Take each run from `a` or from `b`."""
+    return jax.tree.map(lambda x, y: jnp.where(which.reshape(-1, *(1,) * (x.ndim - 1)), x, y), a, b)
 
 
 def best(fit: Fit) -> Int[Array, ""]:

@@ -4,7 +4,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ class Result(ABC):
         """Draw the data, the density and the components; returns the matplotlib axes."""
         from gmm_jax.plotting import plot
 
-        return plot(self, ax)
+        return plot(cast(Any, self), ax)
 
     def __str__(self) -> str:
         return self.summary()

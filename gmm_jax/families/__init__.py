@@ -75,6 +75,14 @@ class Family(Protocol):
         """
         ...
 
+    def unconstrained(self) -> "Family":
+        """The same structure with numbers that may take any value, for extrapolation."""
+        ...
+
+    def constrained(self) -> "Family":
+        """Undo `unconstrained`."""
+        ...
+
     def collapsed(self, floor: Float[Array, ""]) -> Array:
         """Which components, k booleans, have shrunk onto a few equal points."""
         ...

@@ -105,6 +105,14 @@ class Bernoulli:
         probs = jnp.clip(statistics.ones / jnp.where(occupied, counts, 1), 0, 1)
         return rebuild(type(self), probs=jnp.where(held.probs | ~occupied, self.probs, probs))
 
+    def unconstrained(self) -> "Bernoulli":
+        """Log odds."""
+        return rebuild(type(self), probs=jnp.log(self.probs) - jnp.log1p(-self.probs))
+
+    def constrained(self) -> "Bernoulli":
+        """Undo `unconstrained`."""
+        return rebuild(type(self), probs=jax.nn.sigmoid(self.probs))
+
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """Never: a probability of 0 or 1 is a sound estimate."""
         return jnp.zeros(self.n_components, bool)

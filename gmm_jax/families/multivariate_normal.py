@@ -1,6 +1,6 @@
 """Multivariate normal components, each with a covariance matrix of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -217,6 +217,21 @@ class MultivariateNormal:
             means=self.means + moved,
             scale_trils=jnp.where(keep, self.scale_trils, trils),
         )
+
+    def unconstrained(self) -> "MultivariateNormal":
+        """Means, and triangles with the logs of their diagonals."""
+        return self._with_diagonal(jnp.log)
+
+    def constrained(self) -> "MultivariateNormal":
+        """Undo `unconstrained`."""
+        return self._with_diagonal(jnp.exp)
+
+    def _with_diagonal(self, change: Callable[[Array], Array]) -> "MultivariateNormal":
+        identity = jnp.eye(self.means.shape[1], dtype=bool)
+        trils = jnp.where(
+            identity, change(jnp.where(identity, self.scale_trils, 1)), self.scale_trils
+        )
+        return rebuild(type(self), means=self.means, scale_trils=trils)
 
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """A component has collapsed when it is no wider than the floor in some direction."""

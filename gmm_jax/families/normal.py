@@ -149,6 +149,14 @@ class Normal:
         scales = jnp.sqrt(jnp.maximum(variances, 0))
         return self.means + moved, jnp.where(occupied, scales, self.scales)
 
+    def unconstrained(self) -> "Normal":
+        """Means, and logs of scales."""
+        return rebuild(type(self), means=self.means, scales=jnp.log(self.scales))
+
+    def constrained(self) -> "Normal":
+        """Undo `unconstrained`."""
+        return rebuild(type(self), means=self.means, scales=jnp.exp(self.scales))
+
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """A component has collapsed when any of its scales lies at the floor."""
         at_floor = self.scales <= floor * 1.001

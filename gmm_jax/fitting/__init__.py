@@ -7,7 +7,6 @@ import numpy as np
 from jax import Array
 
 from gmm_jax._data import as_points
-from gmm_jax.families import Normal
 from gmm_jax.fitting import arguments
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
@@ -21,7 +20,7 @@ def fit(
     *,
     prior: Any = None,
     method: str = "auto",
-    family: type[Any] = Normal,
+    family: type[Any] | None = None,
     fixed: dict[str, Any] | None = None,
     sample_weight: Any = None,
     start: str = "kmeans++",
@@ -39,7 +38,9 @@ def fit(
         n_components: k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
         method: "auto", "em" (with a prior: the posterior mode) or "importance".
-        family: What each component is: `Normal` or `Bernoulli`.
+        family: What each component is: `Normal` (independent features), `MultivariateNormal` (a
+            covariance matrix each) or `Bernoulli`. If left out, the prior's; without one,
+            `MultivariateNormal` for several features and `Normal` for one.
         fixed: Known parameters by name, such as `{"probs": [0.8, 0.3]}`; NaN entries are free.
         sample_weight: How often each point counts; weight 3 is three copies.
         start: Where EM starts: "kmeans++" or "random".
@@ -74,11 +75,12 @@ def fit(
     method, reason = arguments.choose_method(method, prior)
     if n_components is not None:
         n_components = arguments.whole("n_components", n_components)
-    known = arguments.as_fixed(fixed, family, n_components, points.shape[1:])
+    chosen = arguments.choose_family(family, prior, points)
+    known = arguments.as_fixed(fixed, chosen, n_components, points.shape[1:])
     k = arguments.count_components(n_components, known)
-    family.check(points[weight > 0])
+    chosen.check(points[weight > 0])
     if prior is not None:
-        arguments.check_prior(prior, family, k, points.shape[1:])
+        arguments.check_prior(prior, chosen, k, points.shape[1:])
     if key is None:
         reason = f"{reason}; with key 0, since none was given"
 
@@ -88,21 +90,21 @@ def fit(
         arguments.one_of("proposal", proposal, ("em", "prior"))
         n_particles = arguments.whole("n_particles", n_particles, 100)
         key = jax.random.key(0) if key is None else key
-        return fit_posterior(key, points, weight, k, prior, family, proposal, n_particles, reason)
+        return fit_posterior(key, points, weight, k, prior, chosen, proposal, n_particles, reason)
 
-    names = family.shapes(k, points.shape[1:])
+    names = chosen.shapes(k, points.shape[1:])
     known_components = all(name in known and np.isfinite(known[name]).all() for name in names)
     if prior is None and known_components and "weights" not in known:
-        return fit_shares(points, weight, known, family)
+        return fit_shares(points, weight, known, chosen)
     if prior is None:
-        arguments.check_enough(points, weight, k, family, known)
+        arguments.check_enough(points, weight, k, chosen, known)
     return fit_point(
         key,
         points,
         weight,
         k,
         prior,
-        family,
+        chosen,
         known,
         reason,
         start=arguments.one_of("start", start, ("kmeans++", "random")),

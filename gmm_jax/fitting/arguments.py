@@ -3,9 +3,11 @@
 from collections.abc import Collection
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from gmm_jax._data import as_points
+from gmm_jax.families import MultivariateNormal, Normal
 
 
 def choose_method(method: str, prior: Any) -> tuple[str, str]:
@@ -24,6 +26,18 @@ def choose_method(method: str, prior: Any) -> tuple[str, str]:
         what = "Maximum likelihood" if prior is None else "Posterior mode"
         return "em", f"{what} by EM, as asked"
     return "importance", "Posterior by importance sampling, as asked"
+
+
+def choose_family(family: Any, prior: Any, points: np.ndarray) -> Any:
+    """The class of the components."""
+    if family is not None:
+        if not hasattr(family, "shapes"):
+            raise TypeError(f"family must be a family such as gmm_jax.Normal, got {family!r}.")
+        return family
+    if prior is not None:
+        return getattr(prior, "family", Normal)
+    several = points.ndim == 2 and points.shape[1] > 1
+    return MultivariateNormal if several else Normal
 
 
 def one_of(name: str, value: str, choices: Collection[str]) -> str:
@@ -147,7 +161,7 @@ def _check_fixed_components(known: dict[str, np.ndarray], family: Any) -> None:
     if not components:
         return
     k, *event = next(iter(components.values())).shape
-    harmless = family.around(np.full((k, *event[:1]), 0.5), np.asarray(1.0))
+    harmless = family.around(jnp.full((k, *event[:1]), 0.5), jnp.ones(()))
     filled = {
         name: np.where(np.isnan(components[name]), blank, components[name])
         if name in components

@@ -1,0 +1,128 @@
+"""The command line: `python -m gmm_jax FILE.csv --components 2`, and `python -m gmm_jax demo`."""
+
+import argparse
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        if options.file == "demo":
+            _demo(options.plot or "bentos.png")
+        else:
+            _fit_file(options)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gmm_jax",
+        description="Fit a mixture to the columns of a CSV file, or show the demo.",
+    )
+    parser.add_argument("file", help='a CSV file, or "demo" for the mystery of the 20 bentos')
+    parser.add_argument("--components", type=int, default=2, help="how many (default 2)")
+    parser.add_argument(
+        "--column", action="append", default=[], help="name or position; may be repeated"
+    )
+    parser.add_argument("--posterior", action="store_true", help="sample the posterior")
+    parser.add_argument("--plot", metavar="PNG", help="save a picture")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    prior = parser.add_argument_group(
+        "prior (with --posterior)",
+        "Dirichlet weights, normal means, gamma standard deviations; in the data's unit. What is "
+        "left out comes from the data and is printed.",
+    )
+    prior.add_argument("--concentration", type=float, default=1.0, help="of the Dirichlet (1)")
+    prior.add_argument("--prior-mean", type=float, help="expected mean (the data's middle)")
+    prior.add_argument("--prior-mean-scale", type=float, help="its uncertainty (half the range)")
+    prior.add_argument("--prior-shape", type=float, default=2.0, help="of the gamma (2)")
+    prior.add_argument("--prior-rate", type=float, help="of the gamma (10 components / range)")
+    return parser
+
+
+def _fit_file(options: argparse.Namespace) -> None:
+    from gmm_jax._table import read_columns
+
+    data, names = read_columns(options.file, options.column)
+    import jax
+
+    from gmm_jax import fit
+
+    prior = _prior(options, data) if options.posterior else None
+    key = jax.random.key(options.seed)
+    result = fit(data, options.components, prior=prior, key=key)
+    print(f"{len(data)} points of {', '.join(names)}")
+    if prior is not None:
+        print(
+            f"prior: weights ~ Dirichlet({options.concentration:g}), means ~ "
+            f"Normal({prior.mean:.6g}, {prior.mean_scale:.6g}), standard deviations ~ "
+            f"Gamma(shape {prior.shape:.6g}, rate {prior.rate:.6g})"
+        )
+    print(result)
+    if options.plot:
+        _save(result, options.plot, names[0])
+
+
+def _prior(options: argparse.Namespace, data: np.ndarray) -> Any:
+    """The prior asked for; what is left out is wide compared with the data."""
+    from gmm_jax import DirichletNormalGamma
+
+    width = float(np.ptp(data))
+    if width == 0:
+        width = 1.0
+    given = {
+        "mean": (options.prior_mean, float(np.min(data)) + width / 2),
+        "mean_scale": (options.prior_mean_scale, width / 2),
+        "rate": (options.prior_rate, 10 * options.components / width),
+    }
+    chosen = {name: default if value is None else value for name, (value, default) in given.items()}
+    return DirichletNormalGamma(
+        concentration=options.concentration, shape=options.prior_shape, **chosen
+    )
+
+
+def _save(result: Any, path: str, label: str) -> None:
+    axes = result.plot()
+    axes.set_xlabel(label)
+    axes.figure.savefig(path, dpi=150, bbox_inches="tight")
+    print(f"picture saved as {path}")
+
+
+def _demo(path: str) -> None:
+    from gmm_jax import DirichletNormalGamma, fit
+    from gmm_jax.datasets import BENTOS
+
+    print(f"20 bentos weigh {np.mean(BENTOS):.1f} g on average, yet none weighs near that.\n")
+    point = fit(BENTOS, 2)
+    print("EM\n--")
+    print(point)
+
+    prior = DirichletNormalGamma(concentration=1, mean=400, mean_scale=50, shape=2, rate=1)
+    posterior = fit(BENTOS, 2, prior=prior)
+    print("\nPosterior\n---------")
+    print(posterior)
+
+    shares = np.asarray(posterior.responsibilities(425.0))
+    log_odds = float(np.diff(np.asarray(posterior.log_joint(425.0)))[0])
+    likely = int(shares.argmax())
+    print(
+        f"\nA new bento of 425 g\n--------------------\n"
+        f"If it comes from one of these two, then from component {likely}, with probability "
+        f"{shares[likely]:.10f}\n(log odds {abs(log_odds):.1f}). But its log density is "
+        f"{float(posterior.log_prob(425.0)):.1f}, against {float(posterior.log_prob(500.0)):.1f} "
+        f"at 500 g:\nit is far from every bento seen, and a third kind is the better bet.\n"
+    )
+    _save(posterior, path, "weight (g)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Reading numbers out of a CSV file, with errors that name the line."""
+
+import csv
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def read_columns(path: str, wanted: Sequence[str] = ()) -> tuple[np.ndarray, list[str]]:
+    """Read columns of a CSV file, with or without a line of names.
+
+    Args:
+        path: The file; empty lines are skipped.
+        wanted: Names, or positions from 1 on; all columns if empty.
+
+    Returns:
+        n numbers, or n rows when there are several columns; and the columns' names.
+
+    Raises:
+        ValueError: an empty file, an unknown column, a cell that is not a number.
+        OSError: the file cannot be read.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        sample = file.read(4096)
+        file.seek(0)
+        try:
+            dialect = csv.Sniffer().sniff(sample, delimiters=",;\t")
+        except csv.Error:
+            dialect = csv.excel
+        lines = csv.reader(file, dialect)
+        rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
+    if not rows:
+        raise ValueError(f"{path} is empty.")
+    first = rows[0][1]
+    named = not any(_is_number(cell) for cell in first)
+    names = [cell.strip() for cell in first] if named else [str(i + 1) for i in range(len(first))]
+    rows = rows[1:] if named else rows
+    if not rows:
+        raise ValueError(f"{path} has a line of names but no data.")
+    positions = [_position(name, names, path) for name in wanted] or list(range(len(names)))
+    table = [[_number(row, j, names[j], path, line) for j in positions] for line, row in rows]
+    array = np.array(table)
+    return (array[:, 0] if len(positions) == 1 else array), [names[j] for j in positions]
+
+
+def _position(name: str, names: list[str], path: str) -> int:
+    if name in names:
+        return names.index(name)
+    if name.isdigit() and 1 <= int(name) <= len(names):
+        return int(name) - 1
+    raise ValueError(f"{path} has no column {name!r}; it has {', '.join(names)}.")
+
+
+def _number(row: list[str], j: int, name: str, path: str, line: int) -> float:
+    if j >= len(row) or not row[j].strip():
+        raise ValueError(f"{path}, line {line}: column {name!r} is empty. Drop or fill the row.")
+    if not _is_number(row[j]):
+        raise ValueError(
+            f"{path}, line {line}: column {name!r} holds {row[j]!r}, which is not a number. "
+            f"Choose columns with --column."
+        )
+    return float(row[j])
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
