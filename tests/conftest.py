@@ -42,28 +42,21 @@ def dtype(request) -> Any:
 def integrated() -> Callable:
     """Integrals over mean and scale of prior times likelihood of points of one normal."""
 
-    def over(points, mean, mean_scale, shape, rate, function=lambda scale: 1.0):
+    def over(points, mean, mean_scale, shape, rate, function=np.ones_like):
         """Integrate `function(scale)` over the scale by quadrature; the mean goes in closed form.
 
-        Points share a mean that is itself normal, so they are jointly normal given the scale.
+        One point after another is predicted given those before it, whose normal posterior of the
+        mean is known for each scale.
         """
-        points = np.asarray(points, np.float64)
-        n = len(points)
-
-        def integrand(log_scale):
-            scale = np.exp(log_scale)
-            log_prior = stats.gamma.logpdf(scale, shape, scale=1 / rate) + log_scale
-            if n == 0:
-                return function(scale) * np.exp(log_prior)
-            covariance = scale**2 * np.eye(n) + mean_scale**2
-            log_likelihood = stats.multivariate_normal.logpdf(
-                points, np.full(n, mean), covariance, allow_singular=True
-            )
-            return function(scale) * np.exp(log_prior + log_likelihood)
-
-        # A fine trapezium on a smooth integrand that vanishes at both ends.
-        grid = np.linspace(-9, 6, 1501)
-        return integrate.trapezoid([integrand(u) for u in grid], grid)
+        grid = np.linspace(-9, 6, 6001)
+        scale = np.exp(grid)
+        log_weight = stats.gamma.logpdf(scale, shape, scale=1 / rate) + grid
+        centre, variance = np.full_like(scale, mean), np.full_like(scale, mean_scale**2)
+        for x in points:
+            log_weight += stats.norm.logpdf(x, centre, np.sqrt(variance + scale**2))
+            gain = variance / (variance + scale**2)
+            centre, variance = centre + gain * (x - centre), variance * (1 - gain)
+        return integrate.trapezoid(function(scale) * np.exp(log_weight), grid)
 
     return over
 

@@ -149,7 +149,7 @@ def test_each_part_of_a_posterior_step_maximises(x64):
 
 
 def test_a_component_without_points_goes_to_the_mode_of_its_prior(x64):
-    """Mean to the prior's, scale to (shape - 1) / rate, weight as concentration - 1 says."""
+    """Mean to the prior's, scale to (shape - 1) / rate, weight by concentration - 1."""
     far = Mixture([0.5, 0.5], Normal([0.0, 1e4], [1.0, 1.0]))
     x = points()
     new = iterate(far, x, 1, prior())[-1].mixtures

@@ -109,7 +109,9 @@ def title(ax: Any, result: PointFit | PosteriorFit, notes: list[str]) -> None:
         )
 
 
-def legend(ax: Any, handles: Sequence[Any], labels: Sequence[str], top: float | None = None) -> None:
+def legend(
+    ax: Any, handles: Sequence[Any], labels: Sequence[str], top: float | None = None
+) -> None:
     """Put a legend above the drawing, in room made for it when `top` is where the drawing ends."""
     if top is None:
         ax.legend(handles, labels, loc="best", fontsize="small", framealpha=0.9)

@@ -1,0 +1,145 @@
+"""Imports only go down, peers never meet, and the first import is cheap."""
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gmm_jax
+
+PACKAGE = Path(gmm_jax.__file__).parent
+FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
+    {"_checks", "_data", "_loop", "_numerics", "_pytree"},
+    {"diagnostics", "distributions", "families", "initial", "labellings", "proportions"},
+    {"mean_and_scale", "mixture"},
+    {"landscape", "priors"},
+    {"em", "gibbs", "importance"},
+    {"mixture_posterior"},
+    {"summaries"},
+    {"results"},
+    {"fitting", "models", "plotting"},
+    {"sampling"},
+    {"", "__main__", "command_line"},
+]
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+KERNELS = ("em", "gibbs", "importance")
+CONFINED = {  # what may be imported where
+    "genjax": {"models", "sampling"},
+    "tensorflow_probability": {"models"},
+    "numpyro": set(),
+    "matplotlib": {"plotting"},
+    "sklearn": {"sklearn"},
+    "arviz": {"arviz"},
+    "pandas": set(),
+    "polars": set(),
+    "scipy": set(),
+}
+HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
+
+
+def modules() -> dict[str, Path]:
+    """Every file, by its name below gmm_jax; packages by their own."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def top(name: str) -> str:
+    return name.split(".")[0]
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def imports(path: Path, inside_calls: bool) -> set[str]:
+    """Modules imported when the file is, and, if asked, those imported inside its functions."""
+    found = set()
+
+    def visit(node):
+        for child in ast.iter_child_nodes(node):
+            if is_type_checking(child):
+                continue
+            if isinstance(child, ast.FunctionDef) and not inside_calls:
+                continue
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path.name} imports relatively"
+                base = child.module
+                found.update(f"{base}.{a.name}" if base == "gmm_jax" else base for a in child.names)
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+def own(name: str) -> str:
+    """The module of ours that is imported, below gmm_jax."""
+    name = name.removeprefix("gmm_jax").removeprefix(".")
+    return top(name) if top(name) in {top(m) for m in modules()} else ""
+
+
+def test_every_module_has_a_floor():
+    unknown = {top(name) for name in modules()} - FLOOR.keys()
+    assert not unknown, f"say in FLOORS on which floor {sorted(unknown)} stand"
+
+
+@pytest.mark.parametrize("name", modules().keys())
+def test_imports_only_go_down(name):
+    for imported in imports(modules()[name], inside_calls=False):
+        if top(imported) == "gmm_jax" and own(imported) != top(name):
+            assert FLOOR[own(imported)] < FLOOR[top(name)], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernels_do_not_meet(name):
+    met = {own(i) for i in imports(modules()[name], inside_calls=True) if top(i) == "gmm_jax"}
+    assert not met & set(KERNELS)
+
+
+@pytest.mark.parametrize("name", modules().keys())
+def test_heavy_libraries_stay_in_their_place(name):
+    for imported in imports(modules()[name], inside_calls=True):
+        if top(imported) in CONFINED:
+            assert top(name) in CONFINED[top(imported)], f"{name} imports {imported}"
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    return done.stdout.strip()
+
+
+def test_an_em_fit_imports_nothing_heavy():
+    """Modules that jax itself imports where they are installed are not ours to count."""
+    loaded = f"print(sorted(set({HEAVY}) & set(sys.modules)))"
+    by_jax = run(f"import sys, jax, jax.numpy, jax.scipy.special; {loaded}")
+    code = "import sys, gmm_jax; gmm_jax.fit([1.0, 2.0, 8.0, 9.5], 2).log_prob(3.0)"
+    assert run(f"{code}; {loaded}") == by_jax
+
+
+def test_the_import_costs_hardly_more_than_that_of_jax():
+    """CPU time of subprocesses, alternating so that both meet the same machine."""
+
+    def cost(module):
+        timed = f"start = time.process_time(); import {module}; print(time.process_time() - start)"
+        return float(run(f"import time; {timed}"))
+
+    for module in ("jax", "gmm_jax"):
+        cost(module)  # compiles bytecode
+    pairs = [(cost("jax"), cost("gmm_jax")) for _ in range(5)]
+    jax_time, our_time = (statistics.median(times) for times in zip(*pairs, strict=True))
+    assert our_time <= 1.3 * jax_time
+
+
+def test_models_are_there_when_asked_for():
+    assert run("import gmm_jax; print(gmm_jax.models.__name__)") == "gmm_jax.models"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = gmm_jax.nothing
