@@ -7,9 +7,9 @@ functions and is imported when first used, since importing genjax takes seconds.
 import importlib
 from typing import Any
 
+from gmm_jax._warnings import FitWarning
 from gmm_jax.families import Bernoulli, MultivariateNormal, Normal
 from gmm_jax.fitting import fit
-from gmm_jax.fitting.setting import FitWarning
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit, PosteriorFit

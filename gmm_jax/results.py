@@ -16,8 +16,12 @@ from gmm_jax import em
 from gmm_jax._data import Frame, as_points
 from gmm_jax._numerics import categorical, log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
+from gmm_jax._warnings import warn
 from gmm_jax.mixture import Mixture
 from gmm_jax.summaries import describe_draws, describe_point
+
+FEWEST_DRAWS = 25
+"""A posterior mean that rests on fewer draws than this comes with a warning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +198,15 @@ class PosteriorFit(Result):
         """s, how many draws there are; they count equally."""
         return self.inside.weights.shape[0]
 
+    def responsibilities_by_draw(self, data: Any = None) -> Float[Array, "s n k"]:
+        """Responsibilities under each draw.
+
+        For points that were fitted, their mean over draws is the posterior probability of each
+        component; for new points it is not: see `responsibilities`.
+        """
+        points, _ = self._enter(data)
+        return jax.vmap(lambda mixture: mixture.responsibilities(points))(self.inside)
+
     def occupied(self) -> np.ndarray:
         """Posterior probability that 0, 1, ... k components hold any of the data, (k + 1,).
 
@@ -226,24 +239,44 @@ class PosteriorFit(Result):
         return describe_draws(self)
 
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
-        return _mean_log_joint(self.inside, points)
+        log_joint, effective = _mean_log_joint(self.inside, points)
+        rare = int((effective < FEWEST_DRAWS).sum())
+        if rare:
+            warn(
+                f"{rare} of {len(points)} points lie so far from the data that fewer than "
+                f"{FEWEST_DRAWS} of {self.n_draws} draws speak for them (as few as "
+                f"{float(effective.min()):.0f}): probabilities there are rough. "
+                f"Add such points to the data and fit again to be sure."
+            )
+        return log_joint
 
 
 @jax.jit
-def _mean_log_joint(draws: Mixture, points: Array) -> Float[Array, "n k"]:
-    """Log of the mean, over draws, of weight times density; a block of draws at a time."""
+def _mean_log_joint(draws: Mixture, points: Array) -> tuple[Float[Array, "n k"], Float[Array, "n"]]:
+    """Log of the mean, over draws, of weight times density; a block of draws at a time.
+
+    Also how many draws the mean of the density is worth at each point, (sum p)^2 / sum p^2.
+    """
     n_draws, k = draws.weights.shape
     block = min(max(1, 2**22 // (points.shape[0] * k)), n_draws)
     nothing = jnp.full((points.shape[0], k), -jnp.inf, points.dtype)
+    none = nothing[:, 0]
 
-    def add(i, total):
+    def add(i, sums):
+        total, squares = sums
         index = jnp.minimum(i * block + jnp.arange(block), n_draws - 1)
         log_joint = jax.vmap(lambda m: m.log_joint(points))(jax.tree.map(lambda a: a[index], draws))
         new = (i * block + jnp.arange(block) < n_draws)[:, None, None]
-        return jnp.logaddexp(total, log_sum_exp(jnp.where(new, log_joint, -jnp.inf), 0))
+        log_joint = jnp.where(new, log_joint, -jnp.inf)
+        log_squares = log_sum_exp(2 * log_sum_exp(log_joint, -1), 0)
+        return (
+            jnp.logaddexp(total, log_sum_exp(log_joint, 0)),
+            jnp.logaddexp(squares, log_squares),
+        )
 
-    total = jax.lax.fori_loop(0, -(-n_draws // block), add, nothing)
-    return total - math.log(n_draws)
+    total, squares = jax.lax.fori_loop(0, -(-n_draws // block), add, (nothing, none))
+    effective = jnp.exp(2 * log_sum_exp(total, -1) - squares)
+    return total - math.log(n_draws), effective
 
 
 @jax.jit

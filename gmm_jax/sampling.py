@@ -7,7 +7,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import importance
-from gmm_jax.fitting.setting import warn
+from gmm_jax._warnings import warn
 from gmm_jax.importance import ImportanceSample
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from jax import Array
 from gmm_jax import em
 from gmm_jax._data import bucket, float_dtype, padded
 from gmm_jax._pytree import rebuild
+from gmm_jax._warnings import warn
 from gmm_jax.fitting import setting
 from gmm_jax.initial import STARTS, uniforms_shape
 from gmm_jax.mixture import Mixture
@@ -74,9 +75,7 @@ def fit_point(
     free_weights = int((~held.weights).sum())
     status = int(restarts.status[best])
     if status in ADVICE:
-        setting.warn(
-            f"{em.MEANING[status]}, whichever of the {n_restarts} starts. {ADVICE[status]}"
-        )
+        warn(f"{em.MEANING[status]}, whichever of the {n_restarts} starts. {ADVICE[status]}")
     named = bool(known) or not getattr(prior, "exchangeable", True)
     return PointFit(
         data=points,

@@ -9,6 +9,7 @@ from jax import Array
 
 from gmm_jax import importance, mixture_posterior
 from gmm_jax._data import bucket, float_dtype, padded
+from gmm_jax._warnings import warn
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.point import SCALE_FLOOR
 from gmm_jax.results import PosteriorFit
@@ -55,7 +56,7 @@ def fit_posterior(
     sample = jax.device_get(sample)
     problem = importance.verdict(sample)
     if problem:
-        setting.warn(f"{problem} {REMEDY[proposal]}")
+        warn(f"{problem} {REMEDY[proposal]}")
     ordered = prior.exchangeable
     return PosteriorFit(
         data=points,

@@ -1,6 +1,5 @@
 """What every way of fitting sets up: the frame of the data, known values in it, and the order."""
 
-import warnings
 from typing import Any
 
 import jax
@@ -9,15 +8,6 @@ import numpy as np
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.mixture import Mixture
-
-
-class FitWarning(UserWarning):
-    """There is an answer, but it should not be trusted yet; the message says what to do."""
-
-
-def warn(message: str) -> None:
-    """Warn at the line that called `fit`."""
-    warnings.warn(message, FitWarning, stacklevel=5)
 
 
 def choose_frame(points: np.ndarray, weight: np.ndarray, family: type[Any], prior: Any) -> Frame:

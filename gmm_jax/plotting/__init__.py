@@ -5,8 +5,10 @@ boundaries between them; where the data leave a wide gap the axis is broken ther
 scatter of the first two. Ones and zeros: shares of the data beside those of the model.
 """
 
+import warnings
 from typing import Any
 
+from gmm_jax._warnings import FitWarning
 from gmm_jax.families import Bernoulli
 from gmm_jax.plotting.line import draw_line
 from gmm_jax.plotting.paper import STYLE
@@ -38,7 +40,9 @@ def plot(result: PointFit | PosteriorFit, ax: Any = None) -> Any:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plot needs matplotlib: pip install 'gmm-jax[plot]'.") from error
-    with pyplot.rc_context(STYLE if ax is None else {}):
+    with warnings.catch_warnings(), pyplot.rc_context(STYLE if ax is None else {}):
+        # Curves pass through places far from the data, where nobody reads numbers off.
+        warnings.simplefilter("ignore", FitWarning)
         if ax is None:
             ax = pyplot.figure(layout="constrained").subplots()
         if isinstance(result.inside.components, Bernoulli):
