@@ -12,7 +12,8 @@ import gmm_jax
 
 PACKAGE = Path(gmm_jax.__file__).parent
 FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
-    {"_checks", "_data", "_loop", "_numerics", "_pytree"},
+    {"_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
+    {"_checks"},
     {"diagnostics", "distributions", "families", "initial", "labellings", "proportions"},
     {"mean_and_scale", "mixture"},
     {"landscape", "priors"},
@@ -22,7 +23,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"results"},
     {"fitting", "models", "plotting"},
     {"sampling"},
-    {"", "__main__", "command_line"},
+    {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 KERNELS = ("em", "gibbs", "importance")

@@ -115,7 +115,7 @@ def test_weights_with_a_prior_per_component(named):
     """Given assignments they are Dirichlet; components keep the names that the prior gave."""
     result, (assignments, probabilities, _) = named
     counts = np.stack([(assignments == j).sum(1) for j in range(2)], 1)
-    exact = probabilities @ ((counts + [2, 1]) / (counts.sum(1) + 3)[:, None])
+    exact = probabilities @ ((counts + np.array([2, 1])) / (counts.sum(1) + 3)[:, None])
     draws = np.asarray(result.draws.weights, np.float64)
     error = draws.std(0) / np.sqrt(result.effective_sample_size)
     np.testing.assert_array_less(np.abs(draws.mean(0) - exact), 5 * error)
