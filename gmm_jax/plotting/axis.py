@@ -126,7 +126,7 @@ class Axis(NamedTuple):
 
 
 def rounding(data: np.ndarray) -> float:
-    """The unit to which data were rounded: all differences are multiples of the smallest; else 0."""
+    """The unit to which data were rounded: differences are multiples of the smallest, else 0."""
     distinct = np.unique(data[:10_000])
     if len(distinct) < 4:
         return 0.0
