@@ -1,6 +1,5 @@
 """The one warning: there is an answer, but it should not be trusted yet."""
 
-import sys
 import warnings
 from pathlib import Path
 
@@ -13,7 +12,4 @@ class FitWarning(UserWarning):
 
 def warn(message: str) -> None:
     """Warn at the line outside this package that led here."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, FitWarning, stacklevel=level - 1)
+    warnings.warn(message, FitWarning, skip_file_prefixes=(HERE,))
