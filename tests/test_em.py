@@ -31,10 +31,7 @@ def free(mixture: Mixture) -> Mixture:
 
 @jax.jit
 def one_step(state, data, sample_weight, prior, held):
-    dtype = data.dtype
-    return em.step(
-        state, data, sample_weight, prior, held, jnp.asarray(FLOOR, dtype), jnp.zeros((), dtype)
-    )[0]
+    return em.step(state, data, sample_weight, prior, held, jnp.asarray(FLOOR, data.dtype))[0]
 
 
 def iterate(mixture, x, steps, prior=None, sample_weight=None, held=None):
@@ -221,13 +218,13 @@ def test_permuted_starts_give_permuted_fits(x64):
     assert_same(iterate(permuted, points(), 20)[-1].mixtures, expected, rtol=1e-9)
 
 
-def run(starts, x, max_steps, tol=1e-12):
+def run(starts, x, max_steps, tol=1e-12, prior=None):
     dtype = jnp.asarray(x).dtype
     return em.run(
         starts,
         jnp.asarray(x)[None],
         jnp.ones((1, len(x)), dtype),
-        MaximumLikelihood(),
+        MaximumLikelihood() if prior is None else prior,
         free(starts),
         jnp.asarray(FLOOR, dtype),
         jnp.asarray(tol, dtype),
@@ -235,17 +232,50 @@ def run(starts, x, max_steps, tol=1e-12):
     )
 
 
-def test_a_batch_of_runs_is_each_run(x64):
+def two_starts():
     other = Mixture([0.4, 0.3, 0.3], Normal([-2.0, 0.0, 3.0], [0.5, 0.5, 0.5]))
-    starts = jax.tree.map(lambda a, b: jnp.stack([a, b]), start(), other)
-    fit = run(starts, points(), 30, tol=0.0)
-    np.testing.assert_array_equal(fit.steps, [30, 30])
+    return jax.tree.map(lambda a, b: jnp.stack([a, b]), start(), other)
+
+
+def test_a_batch_of_runs_is_each_run(x64):
+    fit = run(two_starts(), points(), 30, tol=0.0)
+    for i in range(2):
+        alone = run(jax.tree.map(lambda a, i=i: a[i : i + 1], two_starts()), points(), 30, tol=0.0)
+        for got, expected in ((fit.mixtures, alone.mixtures), (fit.history.T, alone.history.T)):
+            jax.tree.map(
+                lambda a, b, i=i: np.testing.assert_allclose(a[i], b[0], rtol=1e-9), got, expected
+            )
+
+
+def test_a_run_starts_with_plain_steps(x64):
+    fit = run(two_starts(), points(), 2)
+    np.testing.assert_array_equal(fit.steps, [2, 2])
     np.testing.assert_array_equal(fit.status, [em.RUNNING] * 2)
-    for i, mixture in enumerate((start(), other)):
-        states = iterate(mixture, points(), 30)
-        got = jax.tree.map(lambda a, i=i: a[i], fit.mixtures)
-        assert_same(got, states[-1].mixtures, rtol=1e-10)
-        np.testing.assert_allclose(fit.history[:, i], [s.objective for s in states[1:]])
+    states = iterate(start(), points(), 2)
+    np.testing.assert_allclose(fit.history[:, 0], [s.objective for s in states[1:]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("with_prior", [False, True], ids=["likelihood", "posterior"])
+def test_the_objective_of_a_run_never_falls(with_prior, dtype):
+    x = points().astype(dtype)
+    fit = run(two_starts(), x, 300, 0.0, prior() if with_prior else None)
+    slack = 8 * np.finfo(dtype).eps * np.abs(np.nanmax(fit.history))
+    for i in range(2):
+        history = np.asarray(fit.history[: fit.steps[i], i])
+        assert np.all(np.isfinite(history))
+        assert np.all(np.diff(history) >= -slack)
+        assert fit.objective[i] >= history[-1] - slack
+
+
+@pytest.mark.parametrize("with_prior", [False, True], ids=["likelihood", "posterior"])
+def test_a_run_reaches_the_optimum_of_plain_steps(with_prior, x64):
+    chosen = prior() if with_prior else None
+    fit = run(two_starts(), points(), 20_000, 1e-13, chosen)
+    plain = iterate(start(), points(), 3000, chosen)[-1]
+    assert fit.status[0] == em.CONVERGED
+    assert fit.objective[0] >= plain.objective - 1e-10
+    if fit.objective[0] < plain.objective + 1e-9:  # the same optimum
+        assert_same(jax.tree.map(lambda a: a[0], fit.mixtures), plain.mixtures, rtol=1e-3)
 
 
 def test_a_run_that_says_converged_has_no_more_to_gain(x64):

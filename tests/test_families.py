@@ -222,6 +222,14 @@ def test_samples_have_the_moments_of_their_component(case):
         np.testing.assert_array_less(np.abs(np.mean((mine - mean) ** 2, 0) - variance), 5 * error)
 
 
+def test_unconstrained_numbers_lead_back_whatever_they_are(case, x64):
+    components = build(case)
+    assert_trees_close(components.unconstrained().constrained(), components, rtol=1e-12)
+    pushed = jax.tree.map(lambda a: a - 3.0, components.unconstrained())
+    log_prob = pushed.constrained().log_prob(jnp.asarray(points_of(case)))
+    assert np.isfinite(log_prob).all()
+
+
 def test_affine_moves_the_components_with_the_data(case, x64):
     components, points = build(case), jnp.asarray(points_of(case))
     if not case.family.centred:
