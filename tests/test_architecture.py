@@ -12,7 +12,7 @@ import gmm_jax
 
 PACKAGE = Path(gmm_jax.__file__).parent
 FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
-    {"_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
+    {"_warnings", "_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
     {"_checks"},
     {"diagnostics", "distributions", "families", "initial", "labellings", "proportions"},
     {"mean_and_scale", "mixture"},

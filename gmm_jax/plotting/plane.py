@@ -90,7 +90,7 @@ def _draw_ellipses(ax: Any, drawn: Parameters) -> list[tuple[Any, str]]:
     return entries
 
 
-def _shape(reach: float, scales: np.ndarray, correlation: float) -> dict[str, float]:
+def _shape(reach: float | int, scales: np.ndarray, correlation: float) -> dict[str, float]:
     """Width, height and angle of the ellipse at `reach` standard deviations."""
     covariance = np.outer(scales[:2], scales[:2]) * [[1, correlation], [correlation, 1]]
     variances, directions = np.linalg.eigh(covariance)
