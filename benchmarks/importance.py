@@ -8,11 +8,11 @@ Python as a textbook would write it (timed on fewer particles, and scaled).
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gmm_jax.datasets import BENTOS
 from jax.scipy.stats import norm
 from paired import header, paired
 
 from gmm_jax import DirichletNormalGamma, models
+from gmm_jax.datasets import BENTOS
 
 PARTICLES, LOOPED = 50_000, 200
 PRIOR = DirichletNormalGamma(concentration=1, mean=400, mean_scale=50, shape=2, rate=1)
