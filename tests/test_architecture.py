@@ -1,7 +1,6 @@
 """Imports only go down, peers never meet, and the first import is cheap."""
 
 import ast
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -136,7 +135,8 @@ def test_the_import_costs_hardly_more_than_that_of_jax():
     for module in ("jax", "gmm_jax"):
         cost(module)  # compiles bytecode
     pairs = [(cost("jax"), cost("gmm_jax")) for _ in range(5)]
-    jax_time, our_time = (statistics.median(times) for times in zip(*pairs, strict=True))
+    # The least of several runs is what the import costs; the rest is other work on the machine.
+    jax_time, our_time = (min(times) for times in zip(*pairs, strict=True))
     assert our_time <= 1.3 * jax_time
 
 
