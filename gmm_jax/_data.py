@@ -8,12 +8,12 @@ import numpy as np
 from jax import Array
 
 
-def as_points(data: Any, name: str = "data") -> np.ndarray:
+def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarray:
     """Turn lists, arrays, series or data frames into n points: (n,) or (n, d), float64 or float32.
 
     Raises:
         TypeError: not real numbers.
-        ValueError: empty, more than two axes, NaN, infinite or masked entries.
+        ValueError: empty, more than two axes, infinite or masked entries; NaN unless `missing`.
     """
     if hasattr(data, "toarray"):
         raise TypeError(f"{name} is a sparse matrix: convert it with .toarray() first.")
@@ -41,11 +41,11 @@ def as_points(data: Any, name: str = "data") -> np.ndarray:
         raise ValueError(f"{name} is empty, shape {array.shape}: at least one point is needed.")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
-    wrong = ~np.isfinite(array)
+    wrong = np.isinf(array) if missing else ~np.isfinite(array)
     if wrong.any():
         raise ValueError(
-            f"{name} has {int(wrong.sum())} NaN or infinite entries, the first in row "
-            f"{int(np.argwhere(wrong)[0, 0])}: drop those rows or fill them in."
+            f"{name} has {int(wrong.sum())} {'' if missing else 'NaN or '}infinite entries, the "
+            f"first in row {int(np.argwhere(wrong)[0, 0])}: drop those rows or fill them in."
         )
     return array
 
@@ -76,24 +76,33 @@ class Frame(NamedTuple):
     unit: np.ndarray
 
     @classmethod
-    def of(cls, points: np.ndarray, sample_weight: np.ndarray) -> "Frame":
-        """Centre on the mean; the unit is near the standard deviation (1 where there is none)."""
-        share = sample_weight / sample_weight.sum()
-        middle = points[np.argmax(sample_weight > 0)].astype(np.float64)
-        shifted = points - middle
-        centre = middle + share @ shifted
+    def of(
+        cls,
+        points: np.ndarray,
+        sample_weight: np.ndarray,
+        centred: Any = True,
+        scaled: Any = True,
+    ) -> "Frame":
+        """Centre on the mean; the unit is near the standard deviation (1 where there is none).
+
+        Missing values (NaN) count for nothing. Columns that are not `centred` or not `scaled` keep
+        0 as their centre, or 1 as their unit.
+        """
+        weight = sample_weight.reshape(-1, *(1,) * (points.ndim - 1))
+        seen = (weight > 0) & ~np.isnan(points)
+        first = np.argmax(seen, 0)
+        middle = np.take_along_axis(points, first[None], 0)[0].astype(np.float64)
+        shifted = np.where(seen, points - middle, 0)
+        share = np.where(seen, weight, 0)
+        share = share / share.sum(0)
+        centre = middle + (share * shifted).sum(0)
         largest = np.max(np.abs(shifted), axis=0, initial=0)
         safe = np.where(largest > 0, largest, 1)
-        deviations = (points - centre) / safe
-        spread = np.sqrt(share @ deviations**2) * safe
+        deviations = np.where(seen, points - centre, 0) / safe
+        spread = np.sqrt((share * deviations**2).sum(0)) * safe
         constant = spread <= 8 * np.finfo(points.dtype).eps * np.abs(centre)
         unit = np.exp2(np.round(np.log2(np.where(constant, 1, spread))))
-        return cls(np.asarray(centre), unit)
-
-    @classmethod
-    def none(cls, points: np.ndarray) -> "Frame":
-        """Leave the data as they are."""
-        return cls(np.zeros(points.shape[1:]), np.ones(points.shape[1:]))
+        return cls(np.where(centred, centre, 0.0), np.where(scaled, unit, 1.0))
 
     def enter(self, points: np.ndarray, dtype: Any) -> Array:
         """Centre and scale points, then cast."""

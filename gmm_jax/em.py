@@ -4,16 +4,19 @@ A batch of mixtures (restarts) is fitted at once; data come in blocks of rows, s
 not grow with their number.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from gmm_jax._loop import iterate
 from gmm_jax._numerics import log_sum_exp, safe_log
-from gmm_jax._pytree import rebuild
+from gmm_jax._pytree import pytree, rebuild, static
+from gmm_jax.families.limits import Limits, Sharing
 from gmm_jax.mixture import Mixture
 
 LARGE = 512
@@ -42,15 +45,54 @@ class Info(NamedTuple):
     moved: Float[Array, "r"]
 
 
-def expectation(
-    mixtures: Mixture, data: Float[Array, "b n ..."], sample_weight: Float[Array, "b n"]
-) -> tuple[Float[Array, "r"], Any]:
+@pytree
+class Table:
+    """The data as every step reads them: b blocks of n points, and how often each counts.
+
+    Rows that only fill a block have weight 0. `incomplete` says that NaN stands for entries that
+    are missing at random; `constants` are the weighted sums of those features whose coefficients
+    all components share.
+    """
+
+    points: Float[Array | np.ndarray, "b n ..."]
+    sample_weight: Float[Array | np.ndarray, "b n"]
+    constants: Float[Array, "c"] | None = None
+    incomplete: bool = static(default=False)
+
+    def summed(self, over_block: Callable[[Array, Array], Any]) -> Any:
+        """Sum what `over_block` makes of the points and weights of each block."""
+        if self.points.shape[0] == 1:
+            return over_block(self.points[0], self.sample_weight[0])
+        first = self.points[0], self.sample_weight[0]
+        zero = jax.tree.map(
+            lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(over_block, *first)
+        )
+
+        def add(sums, block):
+            return jax.tree.map(jnp.add, sums, over_block(*block)), None
+
+        return jax.lax.scan(add, zero, (self.points, self.sample_weight))[0]
+
+    def with_constants(self, components: Any, sharing: Sharing) -> "Table":
+        """Sum once what does not change from step to step."""
+        if not hasattr(components, "features"):
+            return self
+        size = components.common_features(sharing)
+
+        def over_block(points, weight):
+            features = components.features(points)
+            return jnp.matmul(features[len(features) - size :], weight, precision="highest")
+
+        constants = self.summed(over_block)
+        return rebuild(Table, **(vars(self) | {"constants": constants}))
+
+
+def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
     """Sum log density and statistics over all points, block by block, for r mixtures at once.
 
     Args:
         mixtures: Current parameters, with a leading axis of r runs.
-        data: b blocks of n points.
-        sample_weight: How often each counts; 0 for rows that only fill a block.
+        table: The data.
 
     Returns:
         Total log density of the data, and the component statistics, of each run.
@@ -60,61 +102,67 @@ def expectation(
     data, each point is compared with each mean.
     """
 
-    def over_blocks(over_block):
-        def total():
-            if data.shape[0] == 1:
-                return over_block((data[0], sample_weight[0]))
-            zero = jax.tree.map(
-                lambda a: jnp.zeros(a.shape, a.dtype),
-                jax.eval_shape(over_block, (data[0], sample_weight[0])),
-            )
+    def directly():
+        return table.summed(lambda *block: _compare(mixtures, *block, table.incomplete))
 
-            def add(sums, block):
-                return jax.tree.map(jnp.add, sums, over_block(block)), None
-
-            return jax.lax.scan(add, zero, (data, sample_weight))[0]
-
-        return total
-
-    directly = over_blocks(lambda block: _compare(mixtures, block))
-    if not hasattr(mixtures.components, "features") or data.shape[0] * data.shape[1] < LARGE:
+    few = table.sample_weight.size < LARGE
+    if few or table.incomplete or not hasattr(mixtures.components, "features"):
         return directly()
     suffice = jax.vmap(lambda m: m.components.features_suffice())(mixtures)
-    by_features = over_blocks(lambda block: _multiply(mixtures, block))
-    return jax.lax.cond(jnp.all(suffice), by_features, directly)
+    return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table), directly)
 
 
-def _compare(mixtures: Mixture, block: tuple[Array, Array]) -> tuple[Float[Array, "r"], Any]:
+def _compare(
+    mixtures: Mixture, points: Array, weight: Array, incomplete: bool
+) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics of one block, from differences between points and means."""
-    points, weight = block
 
     def one(mixture):
-        log_joint = safe_log(mixture.weights) + mixture.components.log_prob(points)
+        components = mixture.components
+        if incomplete and hasattr(components, "incomplete"):
+            components = components.incomplete()
+        log_joint = safe_log(mixture.weights) + components.log_prob(points)
         log_prob = log_sum_exp(log_joint, -1)
         possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
         responsibilities = jnp.exp(log_joint - possible[:, None]) * weight[:, None]
         total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
-        return total, mixture.components.statistics(points, responsibilities)
+        return total, components.statistics(points, responsibilities)
 
     return jax.vmap(one)(mixtures)
 
 
-def _multiply(mixtures: Mixture, block: tuple[Array, Array]) -> tuple[Float[Array, "r"], Any]:
-    """Log density and statistics of one block, from products with the features of the points."""
-    points, weight = block
-    features = jax.tree.map(lambda a: a[0], mixtures.components).features(points)
+def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
+    """Log density and statistics from products with the features of the points.
+
+    Features whose coefficients all components share don't tell them apart, and their sums are
+    known beforehand.
+    """
+    one = jax.tree.map(lambda a: a[0], mixtures.components)
     coefficients, constants = jax.vmap(lambda m: m.components.natural())(mixtures)
-    # Full float32 also where a matrix unit would round its input to fewer digits.
-    log_joint = jnp.matmul(coefficients, features, precision="highest")
-    log_joint = log_joint + (constants + safe_log(mixtures.weights))[..., None]
-    largest = log_joint.max(1)
-    terms = jnp.exp(log_joint - largest[:, None])
-    summed = terms.sum(1)
-    total = (weight * (largest + jnp.log(summed))).sum(-1)
-    responsibilities = terms * (weight / summed)[:, None]
-    sums = jnp.matmul(responsibilities, features.T, precision="highest")
+    size = 0 if table.constants is None else table.constants.shape[0]
+    own = coefficients.shape[-1] - size
+    offsets = (constants + safe_log(mixtures.weights))[..., None]
+
+    def over_block(points, weight):
+        features = one.features(points, own)
+        # Full float32 also where a matrix unit would round its input to fewer digits.
+        log_joint = offsets + jnp.matmul(coefficients[..., :own], features, precision="highest")
+        largest = log_joint.max(1)
+        terms = jnp.exp(log_joint - largest[:, None])
+        summed = terms.sum(1)
+        total = (weight * (largest + jnp.log(summed))).sum(-1)
+        responsibilities = terms * (weight / summed)[:, None]
+        sums = jnp.matmul(responsibilities, features.T, precision="highest")
+        return total, responsibilities.sum(-1), sums
+
+    total, counts, sums = table.summed(over_block)
+    if size:
+        total = total + jnp.matmul(coefficients[:, 0, own:], table.constants, precision="highest")
+        # Only their total over components is ever used.
+        even = jnp.broadcast_to(table.constants / counts.shape[1], (*counts.shape, size))
+        sums = jnp.concatenate([sums, even], -1)
     statistics = jax.vmap(lambda m, counts, sums: m.components.from_features(counts, sums))(
-        mixtures, responsibilities.sum(-1), sums
+        mixtures, counts, sums
     )
     return total, statistics
 
@@ -124,30 +172,21 @@ def init(mixtures: Mixture) -> State:
     return State(mixtures, jnp.full_like(mixtures.weights[:, 0], -jnp.inf))
 
 
-def step(
-    state: State,
-    data: Float[Array, "b n ..."],
-    sample_weight: Float[Array, "b n"],
-    prior: Any,
-    held: Mixture,
-    floor: Float[Array, ""],
-) -> tuple[State, Info]:
+def step(state: State, table: Table, prior: Any, limits: Limits) -> tuple[State, Info]:
     """Take one EM step in each run.
 
     Args:
         state: From `init` or the step before.
-        data: Blocks of points.
-        sample_weight: How often each point counts.
-        prior: Gives `log_prob(mixture)` and `mode(mixture, statistics, held, floor)`.
-        held: The structure of the mixtures with booleans: true where a parameter stays.
-        floor: Smallest scale.
+        table: The data.
+        prior: Gives `log_prob(mixture)` and `mode(mixture, statistics, limits)`.
+        limits: What is held, shared, and the smallest scale; the same for all runs.
 
     Returns:
         The mixtures after the step with the objective before it, and what the step saw.
     """
-    totals, statistics = expectation(state.mixtures, data, sample_weight)
-    objective = (totals + jax.vmap(prior.log_prob)(state.mixtures)) / sample_weight.sum()
-    proposed = jax.vmap(prior.mode, (0, 0, 0, None))(state.mixtures, statistics, held, floor)
+    totals, statistics = expectation(state.mixtures, table)
+    objective = (totals + jax.vmap(prior.log_prob)(state.mixtures)) / table.sample_weight.sum()
+    proposed = jax.vmap(prior.mode, (0, 0, None))(state.mixtures, statistics, limits)
     moved = jax.vmap(_distance)(proposed, state.mixtures)
     return State(proposed, objective), Info(state.mixtures, objective, moved)
 
@@ -170,11 +209,9 @@ class Fit(NamedTuple):
 
 def run(
     starts: Mixture,
-    data: Float[Array, "b n ..."],
-    sample_weight: Float[Array, "b n"],
+    table: Table,
     prior: Any,
-    held: Mixture,
-    floor: Float[Array, ""],
+    limits: Limits,
     tol: Float[Array, ""],
     max_steps: int,
 ) -> Fit:
@@ -187,7 +224,7 @@ def run(
     distance still to go is.
 
     Args:
-        starts: A mixture with a leading axis of r runs; so has `held`.
+        starts: A mixture with a leading axis of r runs.
         tol: In nats per unit of sample weight.
         max_steps: Most steps, plain and extrapolated; static.
 
@@ -198,6 +235,8 @@ def run(
         convergence of any EM algorithm", scheme S3.
     """
     eps = jnp.finfo(starts.weights.dtype).eps
+    one = jax.tree.map(lambda a: a[0], starts.components)
+    table = table.with_constants(one, limits.sharing)
 
     def first(path, info, after):
         return path._replace(first=info, mixtures=after), info.objective, path.status
@@ -209,7 +248,9 @@ def run(
         near = info.moved / (1 - rate) <= 3 * jnp.sqrt(eps)
         converged = jnp.where(drowned, near, gain * rate**2 / (1 - rate**2) <= tol)
         status = jnp.where(converged, CONVERGED, path.status)
-        ahead = jax.vmap(_extrapolate)(path.first.mixtures, info.mixtures, after, held)
+        ahead = jax.vmap(_extrapolate, (0, 0, 0, None))(
+            path.first.mixtures, info.mixtures, after, limits.held
+        )
         mixtures = _where(converged, info.mixtures, ahead)
         path = path._replace(second=info, fallback=after, mixtures=mixtures, status=status)
         return path, info.objective, status
@@ -221,9 +262,7 @@ def run(
         return path._replace(mixtures=mixtures), objective, path.status
 
     def advance(taken, path):
-        state, info = step(
-            State(path.mixtures, path.objective), data, sample_weight, prior, held, floor
-        )
+        state, info = step(State(path.mixtures, path.objective), table, prior, limits)
         path, objective, status = jax.lax.switch(
             taken % 3, (first, second, third), path, info, state.mixtures
         )
@@ -236,8 +275,9 @@ def run(
     info = Info(starts, nothing, nothing)
     start = _Path(starts, nothing, jnp.full(nothing.shape, RUNNING), info, info, starts)
     path, history, steps = iterate(advance, start, len(nothing), max_steps, nothing.dtype)
-    empty = (path.mixtures.weights * sample_weight.sum() < 0.5) & ~held.weights
-    collapsed = jax.vmap(lambda m: m.components.collapsed(floor))(path.mixtures) | empty
+    empty = path.mixtures.weights * table.sample_weight.sum() < 0.5
+    empty = empty & ~limits.held.weights
+    collapsed = jax.vmap(lambda m: m.components.collapsed(limits.floor))(path.mixtures) | empty
     bad = jnp.any(collapsed, -1) & (path.status != NOT_FINITE)
     status = jnp.where(bad, COLLAPSED, path.status)
     return Fit(path.mixtures, path.objective, status, steps, history)

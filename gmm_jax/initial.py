@@ -1,11 +1,14 @@
-"""Where EM starts: centres chosen among the points."""
+"""Where EM starts: centres chosen among the points, and components around them."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
+
+from gmm_jax.families.limits import Outline
 
 
 def uniforms_shape(n_starts: int, n_components: int) -> tuple[int, int, int]:
@@ -13,11 +16,50 @@ def uniforms_shape(n_starts: int, n_components: int) -> tuple[int, int, int]:
     return n_starts, n_components, 2 + int(math.log(n_components))
 
 
-def kmeans_plus_plus(
+def components_around(
+    family: Any,
+    start: str,
     uniforms: Float[Array, "r k c"],
     data: Float[Array, "n ..."],
     sample_weight: Float[Array, "n"],
-) -> tuple[Float[Array, "r k ..."], Float[Array, "r"]]:
+) -> Any:
+    """Make r sets of k components of a family around points of the data.
+
+    Args:
+        family: Gives `around(centres, outline)`, and `embed(data)` where distances need it.
+        start: A key of `STARTS`.
+        uniforms: Random numbers between 0 and 1.
+        data: n points; NaN is filled with the mean of its column.
+        sample_weight: How often each counts; rows of weight 0 are never chosen.
+    """
+    present = (sample_weight > 0).reshape(-1, *(1,) * (data.ndim - 1)) & ~jnp.isnan(data)
+    share = present * sample_weight.reshape(-1, *(1,) * (data.ndim - 1))
+    share = share / jnp.maximum(share.sum(0), jnp.finfo(data.dtype).tiny)
+    filled = jnp.where(jnp.isnan(data), (share * jnp.nan_to_num(data)).sum(0), data)
+    low = jnp.min(jnp.where(present, data, jnp.inf), 0)
+    high = jnp.max(jnp.where(present, data, -jnp.inf), 0)
+    embed = getattr(family, "embed", standardised)
+    rows = embed(filled, share).reshape(data.shape[0], -1)
+    indices, spread = STARTS[start](uniforms, rows, sample_weight)
+
+    def around(centres, spread):
+        return family.around(centres, Outline(jnp.maximum(spread, 0.01), low, high))
+
+    return jax.vmap(around)(filled[indices], spread)
+
+
+def standardised(data: Float[Array, "n ..."], share: Float[Array, "n ..."]) -> Array:
+    """Divide each column by its standard deviation, so that distances weigh all alike."""
+    deviations = data - (share * data).sum(0)
+    scale = jnp.sqrt((share * deviations**2).sum(0))
+    return deviations / jnp.where(scale > 0, scale, 1)
+
+
+def kmeans_plus_plus(
+    uniforms: Float[Array, "r k c"],
+    rows: Float[Array, "n m"],
+    sample_weight: Float[Array, "n"],
+) -> tuple[Int[Array, "r k"], Float[Array, "r"]]:
     """Choose points as centres, each far from those before it.
 
     Greedy k-means++: every centre is the best of a few candidates, drawn with probability
@@ -25,50 +67,49 @@ def kmeans_plus_plus(
 
     Args:
         uniforms: Random numbers between 0 and 1: for each of r sets of k centres, c candidates.
-        data: n points, on comparable scales.
+        rows: n points, on comparable scales.
         sample_weight: How often each counts; rows of weight 0 are never chosen.
 
     Returns:
-        r sets of k centres, and the root mean square of a coordinate's distance from its nearest
-        centre in each.
+        r sets of k indices of points, and the root mean square of a coordinate's distance from its
+        nearest centre in each.
 
     [1] Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
     """
-    rows = data.reshape(data.shape[0], -1)
-    n_starts, n_components, _ = uniforms.shape
+    n_components = uniforms.shape[1]
 
     def start(uniforms):
         def add(i, state):
-            centres, nearest = state
-            candidates = rows[_pick(uniforms[i], sample_weight * nearest)]
-            distances = jax.vmap(_squared_distance, (None, 0))(rows, candidates)
+            chosen, nearest = state
+            candidates = _pick(uniforms[i], sample_weight * nearest)
+            distances = jax.vmap(_squared_distance, (None, 0))(rows, rows[candidates])
             distances = jnp.minimum(distances, nearest)
             best = jnp.argmin(distances @ sample_weight)
-            return centres.at[i].set(candidates[best]), distances[best]
+            return chosen.at[i].set(candidates[best]), distances[best]
 
-        first = rows[_pick(uniforms[0], sample_weight)[0]]
-        centres = jnp.zeros((n_components, rows.shape[1]), rows.dtype).at[0].set(first)
-        return jax.lax.fori_loop(1, n_components, add, (centres, _squared_distance(rows, first)))
+        first = _pick(uniforms[0], sample_weight)[0]
+        chosen = jnp.full(n_components, first)
+        return jax.lax.fori_loop(
+            1, n_components, add, (chosen, _squared_distance(rows, rows[first]))
+        )
 
-    centres, nearest = jax.vmap(start)(uniforms)
-    spread = jnp.sqrt(nearest @ sample_weight / sample_weight.sum() / rows.shape[1])
-    return centres.reshape(n_starts, n_components, *data.shape[1:]), spread
+    indices, nearest = jax.vmap(start)(uniforms)
+    return indices, jnp.sqrt(nearest @ sample_weight / sample_weight.sum() / rows.shape[1])
 
 
 def random_points(
     uniforms: Float[Array, "r k c"],
-    data: Float[Array, "n ..."],
+    rows: Float[Array, "n m"],
     sample_weight: Float[Array, "n"],
-) -> tuple[Float[Array, "r k ..."], Float[Array, "r"]]:
+) -> tuple[Int[Array, "r k"], Float[Array, "r"]]:
     """Choose points at random as centres, and the spread of all data as theirs.
 
     Takes and returns what `kmeans_plus_plus` does.
     """
-    centres = data[_pick(uniforms[:, :, 0], sample_weight)]
-    rows = data.reshape(data.shape[0], -1)
     share = sample_weight / sample_weight.sum()
     spread = jnp.sqrt((share @ (rows - share @ rows) ** 2).sum() / rows.shape[1])
-    return centres, jnp.broadcast_to(spread, uniforms.shape[:1])
+    indices = _pick(uniforms[:, :, 0], sample_weight)
+    return indices, jnp.broadcast_to(spread, uniforms.shape[:1])
 
 
 def _pick(uniforms: Array, mass: Float[Array, "n"]) -> Array:

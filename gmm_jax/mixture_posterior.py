@@ -22,7 +22,8 @@ from jaxtyping import Float
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import rebuild
-from gmm_jax.initial import kmeans_plus_plus, uniforms_shape
+from gmm_jax.families.limits import Limits
+from gmm_jax.initial import components_around, uniforms_shape
 from gmm_jax.labellings import log_permanent, sample_permutation
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
@@ -207,15 +208,18 @@ def _em_starts(
     occupied = jnp.arange(n_chains) % n_components + 1
     used = jnp.arange(n_components) < occupied[:, None]
     uniforms = jax.random.uniform(key, uniforms_shape(n_chains, n_components), data.dtype)
-    centres, spread = kmeans_plus_plus(uniforms, data, sample_weight)
-    components = jax.vmap(family.around)(centres, jnp.maximum(spread, 0.01))
+    components = components_around(family, "kmeans++", uniforms, data, sample_weight)
     weights = (used / occupied[:, None]).astype(data.dtype)
     starts = rebuild(Mixture, weights=weights, components=components)
-    free = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), components)
-    held = rebuild(Mixture, weights=~used, components=free)
-    tol = jnp.asarray(1e-4, data.dtype)
+    # A component of weight 0 takes part in no step.
+    free = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], bool), starts)
     fit = em.run(
-        starts, data[None], sample_weight[None], MaximumLikelihood(), held, floor, tol, 100
+        starts,
+        em.Table(data[None], sample_weight[None]),
+        MaximumLikelihood(),
+        Limits(free, floor),
+        jnp.asarray(1e-4, data.dtype),
+        100,
     )
     sound = fit.status != em.NOT_FINITE
     return jax.tree.map(

@@ -13,6 +13,7 @@ from gmm_jax._checks import as_floats, positive
 from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.distributions import Dirichlet, IndependentGamma, IndependentNormal
 from gmm_jax.families import Normal
+from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
 from gmm_jax.mean_and_scale import MeanAndScale, mean_and_scale
 from gmm_jax.mixture import Mixture
@@ -26,12 +27,10 @@ class MaximumLikelihood:
         """Nothing."""
         return jnp.zeros((), mixture.weights.dtype)
 
-    def mode(
-        self, mixture: Mixture, statistics: Any, held: Mixture, floor: Float[Array, ""]
-    ) -> Mixture:
+    def mode(self, mixture: Mixture, statistics: Any, limits: Limits) -> Mixture:
         """The mixture of maximum likelihood given `statistics` taken at `mixture`."""
-        weights = _weights_mode(mixture, statistics.counts, held)
-        components = mixture.components.mode(statistics, held.components, floor)
+        weights = _weights_mode(mixture, statistics.counts, limits)
+        components = mixture.components.mode(statistics, limits.components)
         return rebuild(Mixture, weights=weights, components=components)
 
 
@@ -167,28 +166,26 @@ class DirichletNormalGamma:
             start=jnp.zeros(()),
         )
 
-    def mode(
-        self, mixture: Mixture, statistics: Moments, held: Mixture, floor: Float[Array, ""]
-    ) -> Mixture:
+    def mode(self, mixture: Mixture, statistics: Moments, limits: Limits) -> Mixture:
         """The mixture of maximum posterior density given `statistics` taken at `mixture`.
 
         Means first, at the current scales; then scales about the new means, where the density
         has one peak: the positive root of rate s^3 + (n - shape + 1) s^2 - S = 0.
         """
         components = cast(Normal, mixture.components)
-        held_components = cast(Normal, held.components)
+        held = limits.held.components
         sites = self.sites(mixture.n_components, components.event_shape)
         excess = sites["weights"].concentration - 1
-        weights = _weights_mode(mixture, jnp.maximum(statistics.counts + excess, 0), held)
+        weights = _weights_mode(mixture, jnp.maximum(statistics.counts + excess, 0), limits)
 
         counts = statistics.counts.reshape((-1,) + (1,) * len(components.event_shape))
         trust = (components.scales / sites["means"].scale) ** 2
         pulled = statistics.deviations + trust * (sites["means"].mean - components.means)
-        moved = jnp.where(held_components.means, 0, pulled / (counts + trust))
+        moved = jnp.where(held.means, 0, pulled / (counts + trust))
         squares = statistics.squares - 2 * moved * statistics.deviations + counts * moved**2
         gamma = sites["scales"]
         scales = _scale_mode(jnp.maximum(squares, 0), counts - gamma.shape + 1, gamma.rate)
-        scales = jnp.where(held_components.scales, components.scales, jnp.maximum(scales, floor))
+        scales = jnp.where(held.scales, components.scales, jnp.maximum(scales, limits.floor))
         moved_components = rebuild(Normal, means=components.means + moved, scales=scales)
         return rebuild(Mixture, weights=weights, components=moved_components)
 
@@ -262,13 +259,15 @@ def _matched_weights(dirichlet: Dirichlet, mixture: Mixture) -> Float[Array, "k 
     return (a[:, None] - 1) * jnp.log(jnp.maximum(mixture.weights, tiny)) + constant
 
 
-def _weights_mode(mixture: Mixture, counts: Float[Array, "k"], held: Mixture) -> Array:
+def _weights_mode(mixture: Mixture, counts: Float[Array, "k"], limits: Limits) -> Array:
     """Shares proportional to `counts`, of what the held weights leave."""
-    free = jnp.where(held.weights, 0, counts)
-    left = 1 - jnp.where(held.weights, mixture.weights, 0).sum()
+    held = limits.held.weights
+    counts = limits.sharing.average("weights", counts)
+    free = jnp.where(held, 0, counts)
+    left = 1 - jnp.where(held, mixture.weights, 0).sum()
     total = free.sum()
     shares = free / jnp.where(total > 0, total, 1) * left
-    return jnp.where(held.weights | (total <= 0), mixture.weights, shares)
+    return jnp.where(held | (total <= 0), mixture.weights, shares)
 
 
 def _scale_mode(squares: Array, count: Array, rate: Array) -> Array:

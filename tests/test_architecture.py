@@ -13,8 +13,8 @@ PACKAGE = Path(gmm_jax.__file__).parent
 FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
     {"_warnings", "_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
     {"_checks"},
-    {"diagnostics", "distributions", "families", "initial", "labellings", "proportions"},
-    {"mean_and_scale", "mixture"},
+    {"diagnostics", "distributions", "families", "labellings", "proportions"},
+    {"initial", "mean_and_scale", "mixture"},
     {"landscape", "priors"},
     {"em", "gibbs", "importance"},
     {"mixture_posterior"},

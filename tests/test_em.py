@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from gmm_jax import Bernoulli, DirichletNormalGamma, Mixture, Normal, em
+from gmm_jax.families.limits import Limits
 from gmm_jax.priors import MaximumLikelihood
 
 WEIGHTS, MEANS, SCALES = [0.5, 0.3, 0.2], [-1.0, 0.3, 1.0], [1.0, 0.5, 2.0]
@@ -31,7 +32,8 @@ def free(mixture: Mixture) -> Mixture:
 
 @jax.jit
 def one_step(state, data, sample_weight, prior, held):
-    return em.step(state, data, sample_weight, prior, held, jnp.asarray(FLOOR, data.dtype))[0]
+    limits = Limits(held, jnp.asarray(FLOOR, data.dtype))
+    return em.step(state, em.Table(data, sample_weight), prior, limits)[0]
 
 
 def iterate(mixture, x, steps, prior=None, sample_weight=None, held=None):
@@ -42,7 +44,7 @@ def iterate(mixture, x, steps, prior=None, sample_weight=None, held=None):
     one = lambda tree: jax.tree.map(lambda a: a[None], tree)  # noqa: E731
     states = [em.init(one(mixture))]
     for _ in range(steps):
-        states.append(one_step(states[-1], jnp.asarray(x)[None], weight[None], prior, one(held)))
+        states.append(one_step(states[-1], jnp.asarray(x)[None], weight[None], prior, held))
     return jax.tree.map(lambda a: a[0], states)
 
 
@@ -188,8 +190,8 @@ def test_held_parameters_do_not_move_and_the_rest_is_optimal(x64):
 def test_blocks_of_rows_change_nothing(x64):
     x, weight = jnp.asarray(points()), jnp.asarray(np.arange(60.0) % 3)
     starts = jax.tree.map(lambda a: a[None], start())
-    whole = em.expectation(starts, x[None], weight[None])
-    blocks = em.expectation(starts, x.reshape(4, 15), weight.reshape(4, 15))
+    whole = em.expectation(starts, em.Table(x[None], weight[None]))
+    blocks = em.expectation(starts, em.Table(x.reshape(4, 15), weight.reshape(4, 15)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), whole, blocks)
 
 
@@ -222,11 +224,9 @@ def run(starts, x, max_steps, tol=1e-12, prior=None):
     dtype = jnp.asarray(x).dtype
     return em.run(
         starts,
-        jnp.asarray(x)[None],
-        jnp.ones((1, len(x)), dtype),
+        em.Table(jnp.asarray(x)[None], jnp.ones((1, len(x)), dtype)),
         MaximumLikelihood() if prior is None else prior,
-        free(starts),
-        jnp.asarray(FLOOR, dtype),
+        Limits(jax.tree.map(lambda a: a[0], free(starts)), jnp.asarray(FLOOR, dtype)),
         jnp.asarray(tol, dtype),
         max_steps,
     )

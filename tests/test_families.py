@@ -10,6 +10,9 @@ import pytest
 from scipy import stats
 
 from gmm_jax import Bernoulli, Mixture, MultivariateNormal, Normal, em
+from gmm_jax.families.limits import Limits, Outline
+
+OUTLINE = Outline(jnp.asarray(0.5), jnp.asarray(0.0), jnp.asarray(1.0))
 
 
 class Case(NamedTuple):
@@ -144,8 +147,9 @@ def test_permuting_components_permutes_everything(case, x64):
         rtol=1e-12,
     )
     free = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), components)
-    mode = components.mode(statistics, free, jnp.asarray(1e-6))
-    permuted_mode = permuted.mode(permuted.statistics(points, r[:, order]), free, jnp.asarray(1e-6))
+    mode = components.mode(statistics, Limits(free, jnp.asarray(1e-6)))
+    limits = Limits(free, jnp.asarray(1e-6))
+    permuted_mode = permuted.mode(permuted.statistics(points, r[:, order]), limits)
     assert_trees_close(permuted_mode, jax.tree.map(lambda a: a[order], mode), rtol=1e-12)
 
 
@@ -154,7 +158,7 @@ def mode_and_objective(case, held=None):
     if held is None:
         held = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), components)
     statistics = components.statistics(points, r)
-    mode = components.mode(statistics, held, jnp.asarray(1e-6))
+    mode = components.mode(statistics, Limits(held, jnp.asarray(1e-6)))
     objective = jax.jit(lambda c: jnp.sum(r * c.log_prob(points)))
     return components, mode, objective
 
@@ -199,7 +203,7 @@ def test_mode_leaves_a_component_without_points_where_it_is(case, x64):
     components, points = build(case), jnp.asarray(points_of(case))
     r = jnp.asarray(shares()).at[:, 1].set(0)
     free = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), components)
-    mode = components.mode(components.statistics(points, r), free, jnp.asarray(1e-6))
+    mode = components.mode(components.statistics(points, r), Limits(free, jnp.asarray(1e-6)))
     assert_trees_close(
         jax.tree.map(lambda a: a[1], mode), jax.tree.map(lambda a: a[1], components), rtol=0
     )
@@ -243,7 +247,7 @@ def test_affine_moves_the_components_with_the_data(case, x64):
 
 def test_around_starts_where_told(case):
     points = jnp.asarray(points_of(case)[:3])
-    started = case.family.around(points, jnp.asarray(0.5))
+    started = case.family.around(points, OUTLINE)
     assert started.n_components == 3
     assert started.event_shape == shape_of(case)[1:]
     own = started.log_prob(points)
@@ -264,7 +268,9 @@ def test_collapsed_is_said_of_components_at_the_floor_alone(case, x64):
     points = points.at[:10].set(points[1])
     taken = jnp.asarray(np.where(np.arange(40) < 10, 1, np.arange(40) % 2 * 2))
     free = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), components)
-    mode = components.mode(components.statistics(points, jax.nn.one_hot(taken, 3)), free, floor)
+    mode = components.mode(
+        components.statistics(points, jax.nn.one_hot(taken, 3)), Limits(free, floor)
+    )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(mode))
     np.testing.assert_array_equal(mode.collapsed(floor), [False, case.family.centred, False])
 
@@ -294,10 +300,10 @@ def test_large_data_take_the_same_step(case):
     n = em.LARGE
     points = jnp.asarray(np.resize(points_of(case), (n, *shape_of(case)[1:])), jnp.float32)
     mixture = jax.tree.map(lambda a: a[None], Mixture([0.2, 0.5, 0.3], build(case)))
-    whole = em.expectation(mixture, points[None], jnp.ones((1, n)))
+    whole = em.expectation(mixture, em.Table(points[None], jnp.ones((1, n))))
     few = np.resize(np.arange(40), n)
     counts = jnp.asarray(np.bincount(few), jnp.float32)
-    expected = em.expectation(mixture, points[None, :40], counts[None])
+    expected = em.expectation(mixture, em.Table(points[None, :40], counts[None]))
     assert_trees_close(whole, expected, rtol=2e-4, atol=0.05)
 
 

@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Float, Int
 
 from gmm_jax.families.bernoulli import Bernoulli
+from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.multivariate_normal import MultivariateNormal
 from gmm_jax.families.normal import Normal
 
@@ -26,8 +27,10 @@ class Family(Protocol):
     One point ("event") is a number, or a row of d features when the parameters have two axes.
     """
 
-    centred: ClassVar[bool]
-    """Whether shifting and rescaling the data shifts and rescales the components (`affine`)."""
+    centred: ClassVar[Any]
+    """Whether shifting the data shifts the components (`affine`); one answer, or one a column."""
+    scaled: ClassVar[Any]
+    """Whether rescaling the data rescales the components."""
 
     @property
     def n_components(self) -> int:
@@ -45,34 +48,39 @@ class Family(Protocol):
         ...
 
     @staticmethod
-    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter of k components of points of shape `event`."""
-        ...
-
-    @staticmethod
-    def count_free(held: Any) -> int:
-        """How many numbers are free where `held` is false."""
+    def count_free(limits: Limits) -> int:
+        """How many numbers are free."""
         ...
 
     @staticmethod
     def check(data: np.ndarray) -> None:
-        """Raise ValueError if no component of this family could have produced `data`."""
+        """Raise ValueError if no component of this family could have produced `data`.
+
+        NaN is a missing value, here and below.
+        """
         ...
 
     def log_prob(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
-        """Log density (or log mass) of every point under every component."""
+        """Log density (or log mass) of what was observed of each point under every component."""
         ...
 
     def statistics(self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]) -> Any:
-        """Sums over points, weighted by responsibility: they add up over blocks of rows."""
+        """Sums over points, weighted by responsibility: they add up over blocks of rows.
+
+        A missing value counts as is expected of it under each component. `counts` (k,) is the sum
+        of responsibilities; the rest is the family's own.
+        """
         ...
 
-    def mode(self, statistics: Any, held: Any, floor: Float[Array, ""]) -> "Family":
+    def mode(self, statistics: Any, limits: Limits) -> "Family":
         """The components of maximum likelihood given `statistics` taken at these components.
 
-        `held` has this structure with booleans: where true, the parameter stays. A component
-        with no responsibility keeps its parameters. `floor` bounds scales from below.
+        A component with no responsibility keeps its parameters.
         """
+        ...
+
+    def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
+        """The data with what each component expects in place of missing values."""
         ...
 
     def unconstrained(self) -> "Family":
@@ -96,13 +104,13 @@ class Family(Protocol):
         ...
 
     @classmethod
-    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> "Family":
-        """Components to start from: at `centres`, as wide as `spread`."""
+    def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> "Family":
+        """Components to start from: at `centres`, as wide as the outline says."""
         ...
 
     # Where the log density is linear in features of the data, EM on large data takes two matrix
-    # products if the family also has `features`, `natural`, `from_features` and
-    # `features_suffice`: see `Normal`.
+    # products if the family also has `features`, `common_features`, `natural`, `from_features`
+    # and `features_suffice`: see `Normal`.
 
     @property
     def order(self) -> Float[Array | np.ndarray, "k"]:

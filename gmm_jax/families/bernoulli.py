@@ -11,6 +11,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from gmm_jax._checks import between_zero_and_one, per_component
 from gmm_jax._numerics import safe_log
 from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
+from gmm_jax.families.limits import Limits, Outline
 
 
 class Successes(NamedTuple):
@@ -40,6 +41,7 @@ class Bernoulli:
     probs: Float[Array, "k ..."]
 
     centred: ClassVar[bool] = False
+    scaled: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         probs = per_component("probs", self.probs)
@@ -64,46 +66,49 @@ class Bernoulli:
         return columns_of(probs=self.probs)
 
     @staticmethod
-    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter."""
-        return {"probs": (k, *event)}
-
-    @staticmethod
-    def count_free(held: "Bernoulli") -> int:
+    def count_free(limits: Limits) -> int:
         """How many numbers are free."""
-        return int((~held.probs).sum())
+        return limits.count("probs")
 
     @staticmethod
     def check(data: np.ndarray) -> None:
         """Accept zeros and ones."""
+        data = data[~np.isnan(data)]
         if not np.all((data == 0) | (data == 1)):
             wrong = np.unique(data[(data != 0) & (data != 1)])[:3].tolist()
             raise ValueError(f"data for Bernoulli components must be 0 or 1, got {wrong}.")
 
     def log_prob(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
-        """Log mass, summed over features; minus infinity for a value other than 0 and 1."""
+        """Log mass, summed over features that are not NaN; impossible values have none."""
         data = data[:, None]
         terms = jnp.where(
             data == 1,
             safe_log(self.probs),
-            jnp.where(data == 0, safe_log(1 - self.probs), -jnp.inf),
+            jnp.where(data == 0, safe_log(1 - self.probs), jnp.where(jnp.isnan(data), 0, -jnp.inf)),
         )
         return terms.reshape(*terms.shape[:2], -1).sum(-1)
 
     def statistics(
         self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
     ) -> Successes:
-        """Sum responsibilities, and those of the ones."""
-        return Successes(responsibilities.sum(0), jnp.tensordot(responsibilities.T, data, 1))
+        """Sum responsibilities, and those of the ones; a missing value is as many as expected."""
+        shares = responsibilities.reshape(responsibilities.shape + (1,) * (data.ndim - 1))
+        return Successes(responsibilities.sum(0), (shares * self.fill(data)).sum(0))
 
-    def mode(
-        self, statistics: Successes, held: "Bernoulli", floor: Float[Array, ""]
-    ) -> "Bernoulli":
+    def mode(self, statistics: Successes, limits: Limits) -> "Bernoulli":
         """Weighted shares of ones."""
         counts = statistics.counts.reshape((-1,) + (1,) * (self.probs.ndim - 1))
+        counts = limits.sharing.pool("probs", jnp.broadcast_to(counts, self.probs.shape))
         occupied = counts > jnp.finfo(counts.dtype).tiny
-        probs = jnp.clip(statistics.ones / jnp.where(occupied, counts, 1), 0, 1)
-        return rebuild(type(self), probs=jnp.where(held.probs | ~occupied, self.probs, probs))
+        ones = limits.sharing.pool("probs", statistics.ones)
+        probs = jnp.clip(ones / jnp.where(occupied, counts, 1), 0, 1)
+        return rebuild(
+            type(self), probs=jnp.where(limits.held.probs | ~occupied, self.probs, probs)
+        )
+
+    def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
+        """The data as each component expects them where they are missing."""
+        return jnp.where(jnp.isnan(data)[:, None], self.probs, data[:, None])
 
     def unconstrained(self) -> "Bernoulli":
         """Log odds."""
@@ -125,5 +130,5 @@ class Bernoulli:
         return self
 
     @classmethod
-    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> "Bernoulli":
+    def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> "Bernoulli":
         return rebuild(cls, probs=0.25 + 0.5 * centres)

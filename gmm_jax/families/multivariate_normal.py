@@ -1,7 +1,7 @@
 """Multivariate normal components, each with a covariance matrix of its own."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,8 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import as_floats, per_component
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
-
-
-class SecondMoments(NamedTuple):
-    """Weighted sums of deviations from the means of the components, and of their products."""
-
-    counts: Float[Array, "k"]
-    deviations: Float[Array, "k d"]
-    products: Float[Array, "k d d"]
+from gmm_jax.families.incomplete import Incomplete, SecondMoments
+from gmm_jax.families.limits import Limits, Outline, Sharing
 
 
 @pytree
@@ -44,6 +38,7 @@ class MultivariateNormal:
     scale_trils: Float[Array, "k d d"]
 
     centred: ClassVar[bool] = True
+    scaled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         means, trils = (
@@ -109,14 +104,10 @@ class MultivariateNormal:
         return columns
 
     @staticmethod
-    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter."""
-        return {"means": (k, *event), "scale_trils": (k, *event, *event)}
-
-    @staticmethod
-    def count_free(held: "MultivariateNormal") -> int:
+    def count_free(limits: Limits) -> int:
         """How many numbers are free: of a triangle, those on and below the diagonal."""
-        return int((~held.means).sum() + np.tril(~held.scale_trils).sum())
+        triangles = np.tril(~np.asarray(limits.held.scale_trils))
+        return limits.count("means") + limits.sharing.distinct("scale_trils", triangles)
 
     @staticmethod
     def check(data: np.ndarray) -> None:
@@ -147,18 +138,17 @@ class MultivariateNormal:
         products = jnp.matmul(jnp.swapaxes(weighted, 1, 2), deviations, precision="highest")
         return SecondMoments(responsibilities.sum(0), weighted.sum(1), products)
 
-    def features(self, data: Float[Array, "n d"]) -> Float[Array, "f n"]:
+    def features(self, data: Float[Array, "n d"], only: int | None = None) -> Float[Array, "f n"]:
         """x and the products x_i x_j for i <= j, of which the log density is linear."""
         columns = data.T
+        if only == columns.shape[0]:
+            return columns
         first, second = np.triu_indices(columns.shape[0])
         return jnp.concatenate([columns, columns[first] * columns[second]])
 
     def natural(self) -> tuple[Float[Array, "k f"], Float[Array, "k"]]:
         """Coefficients of the features, and what is added to them to be right at the mean."""
-        d = self.means.shape[1]
-        identity = jnp.broadcast_to(jnp.eye(d, dtype=self.means.dtype), self.scale_trils.shape)
-        inverse = jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
-        precisions = jnp.matmul(jnp.swapaxes(inverse, 1, 2), inverse, precision="highest")
+        d, precisions = self.means.shape[1], self._precisions()
         linear = jnp.einsum("kij,kj->ki", precisions, self.means, precision="highest")
         first, second = np.triu_indices(d)
         factors = np.where(first == second, -0.5, -1.0).astype(self.means.dtype)
@@ -184,39 +174,48 @@ class MultivariateNormal:
         narrowest = jnp.diagonal(self.scale_trils, axis1=1, axis2=2).min(1)
         return jnp.all(jnp.linalg.norm(self.means, axis=1) <= limit * narrowest)
 
-    def mode(
-        self, statistics: SecondMoments, held: "MultivariateNormal", floor: Float[Array, ""]
-    ) -> "MultivariateNormal":
+    def common_features(self, sharing: Sharing) -> int:
+        """How many of the last features have one coefficient for all components."""
+        d = self.means.shape[1]
+        return d * (d + 1) // 2 if sharing.by_all("scale_trils") else 0
+
+    def mode(self, statistics: SecondMoments, limits: Limits) -> "MultivariateNormal":
         """Weighted means, then weighted covariances about them.
 
-        A covariance that is singular, or narrower than `floor` in some direction, gets the floor's
-        square added to its diagonal.
+        A covariance that is singular, or narrower than the floor in some direction, gets the
+        floor's square added to its diagonal.
         """
         counts, deviations, products = statistics
-        occupied = counts > jnp.finfo(counts.dtype).tiny
-        safe = jnp.where(occupied, counts, 1)[:, None]
-        moved = jnp.where(held.means | ~occupied[:, None], 0, deviations / safe)
-        cross = moved[:, :, None] * (deviations / safe)[:, None]
-        outer = moved[:, :, None] * moved[:, None]
-        covariances = products / safe[:, :, None] - cross - jnp.swapaxes(cross, 1, 2) + outer
-        trils = jnp.linalg.cholesky(covariances)
-        diagonals = jnp.diagonal(trils, axis1=1, axis2=2)
-        sound = jnp.all(jnp.isfinite(trils), (1, 2)) & (diagonals.min(1) > floor)
-        widened = covariances + floor**2 * jnp.eye(self.means.shape[1], dtype=floor.dtype)
-        least = jnp.broadcast_to(
-            floor * jnp.eye(self.means.shape[1], dtype=floor.dtype), trils.shape
-        )
-        fallback = jnp.linalg.cholesky(widened)
-        fallback = jnp.where(
-            jnp.all(jnp.isfinite(fallback), (1, 2), keepdims=True), fallback, least
-        )
-        trils = jnp.where(sound[:, None, None], trils, fallback)
-        keep = held.scale_trils | ~occupied[:, None, None]
-        return rebuild(
-            type(self),
-            means=self.means + moved,
-            scale_trils=jnp.where(keep, self.scale_trils, trils),
-        )
+        moved = jnp.where(limits.held.means, 0, self._moved(statistics, limits.sharing))
+        cross = moved[:, :, None] * deviations[:, None]
+        outer = moved[:, :, None] * moved[:, None] * counts[:, None, None]
+        products = products - cross - jnp.swapaxes(cross, 1, 2) + outer
+        total = limits.sharing.pool("scale_trils", counts)
+        occupied = total > jnp.finfo(total.dtype).tiny
+        safe = jnp.where(occupied, total, 1)[:, None, None]
+        covariances = limits.sharing.pool("scale_trils", products) / safe
+        keep = limits.held.scale_trils | ~occupied[:, None, None]
+        trils = jnp.where(keep, self.scale_trils, _factor(covariances, limits.floor))
+        return rebuild(type(self), means=self.means + moved, scale_trils=trils)
+
+    def _moved(self, statistics: SecondMoments, sharing: Sharing) -> Float[Array, "k d"]:
+        """How far the means move; those that are shared weigh components by their precision."""
+        counts, deviations, _ = statistics
+        if not sharing.shares("means"):
+            occupied = (counts > jnp.finfo(counts.dtype).tiny)[:, None]
+            return jnp.where(occupied, deviations / jnp.where(occupied, counts[:, None], 1), 0)
+        precisions = self._precisions()
+        pulls = jnp.einsum("kij,kj->ki", precisions, deviations, precision="highest")
+        stiffness = sharing.pool("means", counts[:, None, None] * precisions)
+        return jnp.linalg.solve(stiffness, sharing.pool("means", pulls)[..., None])[..., 0]
+
+    def fill(self, data: Float[Array, "n d"]) -> Float[Array, "n k d"]:
+        """The data as each component expects them where they are missing."""
+        return self.incomplete().fill(data)
+
+    def incomplete(self) -> "Incomplete":
+        """The same distributions for points with missing entries (NaN)."""
+        return Incomplete(self.means, self.scale_trils)
 
     def unconstrained(self) -> "MultivariateNormal":
         """Means, and triangles with the logs of their diagonals."""
@@ -250,15 +249,32 @@ class MultivariateNormal:
         )
 
     @classmethod
-    def around(cls, centres: Float[Array, "k d"], spread: Float[Array, ""]) -> "MultivariateNormal":
+    def around(cls, centres: Float[Array, "k d"], outline: Outline) -> "MultivariateNormal":
         k, d = centres.shape
         identity = jnp.broadcast_to(jnp.eye(d, dtype=centres.dtype), (k, d, d))
-        return rebuild(cls, means=centres, scale_trils=spread * identity)
+        return rebuild(cls, means=centres, scale_trils=outline.spread * identity)
+
+    def _precisions(self) -> Float[Array, "k d d"]:
+        identity = jnp.eye(self.means.shape[1], dtype=self.means.dtype)
+        identity = jnp.broadcast_to(identity, self.scale_trils.shape)
+        inverse = jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
+        return jnp.matmul(jnp.swapaxes(inverse, 1, 2), inverse, precision="highest")
 
     def _peak(self) -> Float[Array, "k"]:
         diagonals = jnp.diagonal(self.scale_trils, axis1=1, axis2=2)
         d = self.means.shape[1]
         return -jnp.log(diagonals).sum(1) - 0.5 * d * jnp.log(2 * jnp.pi)
+
+
+def _factor(covariances: Float[Array, "k d d"], floor: Array) -> Float[Array, "k d d"]:
+    """Cholesky factors; those that are narrower than the floor are widened by it."""
+    identity = jnp.eye(covariances.shape[1], dtype=covariances.dtype)
+    trils = jnp.linalg.cholesky(covariances)
+    diagonals = jnp.diagonal(trils, axis1=1, axis2=2)
+    sound = jnp.all(jnp.isfinite(trils), (1, 2)) & (diagonals.min(1) > floor)
+    widened = jnp.linalg.cholesky(covariances + floor**2 * identity)
+    finite = jnp.all(jnp.isfinite(widened), (1, 2), keepdims=True)
+    return jnp.where(sound[:, None, None], trils, jnp.where(finite, widened, floor * identity))
 
 
 def _check_shape(name: str, matrices: Array, means: Array) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
 from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
+from gmm_jax.families.limits import Limits, Outline, Sharing
 
 
 class Moments(NamedTuple):
@@ -42,6 +43,7 @@ class Normal:
     scales: Float[Array, "k ..."]
 
     centred: ClassVar[bool] = True
+    scaled: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         means = per_component("means", self.means)
@@ -67,38 +69,35 @@ class Normal:
         return columns_of(means=self.means, scales=self.scales)
 
     @staticmethod
-    def shapes(k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter."""
-        return {"means": (k, *event), "scales": (k, *event)}
-
-    @staticmethod
-    def count_free(held: "Normal") -> int:
-        """How many numbers are free."""
-        return int((~held.means).sum() + (~held.scales).sum())
-
-    @staticmethod
     def check(data: np.ndarray) -> None:
         """Accept any finite numbers."""
 
     def log_prob(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
-        """Log density, summed over features; subtracts before it squares."""
-        standardised = (data[:, None] - self.means) / self.scales
+        """Log density, summed over features that are not NaN; subtracts before it squares."""
+        missing = jnp.isnan(data)[:, None]
+        standardised = jnp.where(missing, 0, data[:, None] - self.means) / self.scales
         terms = -0.5 * standardised**2 - jnp.log(self.scales) - 0.5 * jnp.log(2 * jnp.pi)
+        terms = jnp.where(missing, 0, terms)
         return terms.reshape(*terms.shape[:2], -1).sum(-1)
 
     def statistics(
         self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
     ) -> Moments:
-        """Sum responsibilities, deviations from these means, and their squares."""
-        deviations = data[:, None] - self.means
-        shares = responsibilities.reshape(responsibilities.shape + (1,) * (data.ndim - 1))
-        weighted = shares * deviations
-        return Moments(responsibilities.sum(0), weighted.sum(0), (weighted * deviations).sum(0))
+        """Sum responsibilities, deviations from these means, and their squares.
 
-    def features(self, data: Float[Array, "n ..."]) -> Float[Array, "f n"]:
-        """x and x^2, of which the log density is a linear function."""
+        A missing value (NaN) counts as what is expected of it under each component.
+        """
+        missing = jnp.isnan(data)[:, None]
+        deviations = jnp.where(missing, 0, data[:, None] - self.means)
+        squares = jnp.where(missing, self.scales**2, deviations**2)
+        shares = responsibilities.reshape(responsibilities.shape + (1,) * (data.ndim - 1))
+        sums = (shares * deviations).sum(0), (shares * squares).sum(0)
+        return Moments(responsibilities.sum(0), *sums)
+
+    def features(self, data: Float[Array, "n ..."], only: int | None = None) -> Float[Array, "f n"]:
+        """x and x^2, of which the log density is a linear function; or the first of them."""
         rows = data.reshape(data.shape[0], -1).T
-        return jnp.concatenate([rows, rows**2])
+        return rows if only == rows.shape[0] else jnp.concatenate([rows, rows**2])
 
     def natural(self) -> tuple[Float[Array, "k f"], Float[Array, "k"]]:
         """Coefficients of the features, and what is added to them.
@@ -125,29 +124,42 @@ class Normal:
             counts, deviations.reshape(self.means.shape), squares.reshape(self.means.shape)
         )
 
+    def common_features(self, sharing: Sharing) -> int:
+        """How many of the last features have one coefficient for all components."""
+        return self.means[0].size if sharing.by_all("scales") else 0
+
     def features_suffice(self) -> Bool[Array, ""]:
         """Whether the features keep enough digits: no mean is too many scales away from zero."""
         limit = jnp.finfo(self.means.dtype).eps ** -0.175
         return jnp.all(jnp.abs(self.means) <= limit * self.scales)
 
-    def mode(self, statistics: Moments, held: "Normal", floor: Float[Array, ""]) -> "Normal":
-        """Weighted means, then weighted spreads about them, at least `floor`."""
-        means, scales = self.proposed(statistics, held)
-        scales = jnp.where(held.scales, self.scales, jnp.maximum(scales, floor))
-        return rebuild(type(self), means=means, scales=scales)
-
-    def proposed(
-        self, statistics: Moments, held: "Normal"
-    ) -> tuple[Float[Array, "k ..."], Float[Array, "k ..."]]:
+    def mode(self, statistics: Moments, limits: Limits) -> "Normal":
+        """Weighted means, then weighted spreads about them, at least the floor."""
         counts, deviations, squares = statistics
+        held, pool = limits.held, limits.sharing.pool
         counts = counts.reshape(counts.shape + (1,) * (self.means.ndim - 1))
-        occupied = counts > jnp.finfo(counts.dtype).tiny
-        safe = jnp.where(occupied, counts, 1)
-        moved = jnp.where(held.means | ~occupied, 0, deviations / safe)
+        counts = jnp.broadcast_to(counts, self.means.shape)
+        # Means that are shared weigh components by their precision.
+        shared = limits.sharing.shares("means")
+        precisions = self.scales**-2 if shared else jnp.ones_like(self.scales)
+        moved = _ratio(pool("means", precisions * deviations), pool("means", precisions * counts))
+        moved = jnp.where(held.means, 0, moved)
         # Squares about the new means: those about the old ones, less what the move explains.
-        variances = squares / safe - 2 * moved * deviations / safe + moved**2
-        scales = jnp.sqrt(jnp.maximum(variances, 0))
-        return self.means + moved, jnp.where(occupied, scales, self.scales)
+        squares = squares - 2 * moved * deviations + counts * moved**2
+        total = pool("scales", counts)
+        scales = jnp.sqrt(jnp.maximum(_ratio(pool("scales", squares), total), 0))
+        keep = held.scales | (total <= jnp.finfo(total.dtype).tiny)
+        scales = jnp.where(keep, self.scales, jnp.maximum(scales, limits.floor))
+        return rebuild(type(self), means=self.means + moved, scales=scales)
+
+    @staticmethod
+    def count_free(limits: Limits) -> int:
+        """How many numbers are free."""
+        return limits.count("means") + limits.count("scales")
+
+    def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
+        """The data as each component expects them where they are missing."""
+        return jnp.where(jnp.isnan(data)[:, None], self.means, data[:, None])
 
     def unconstrained(self) -> "Normal":
         """Means, and logs of scales."""
@@ -170,5 +182,11 @@ class Normal:
         return rebuild(type(self), means=shift + scale * self.means, scales=scale * self.scales)
 
     @classmethod
-    def around(cls, centres: Float[Array, "k ..."], spread: Float[Array, ""]) -> "Normal":
-        return rebuild(cls, means=centres, scales=jnp.full_like(centres, spread))
+    def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> "Normal":
+        return rebuild(cls, means=centres, scales=jnp.full_like(centres, outline.spread))
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """Divide, and give 0 where there is nothing to divide by."""
+    some = below > jnp.finfo(below.dtype).tiny
+    return jnp.where(some, above / jnp.where(some, below, 1), 0)

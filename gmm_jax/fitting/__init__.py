@@ -20,8 +20,10 @@ def fit(
     *,
     prior: Any = None,
     method: str = "auto",
-    family: type[Any] | None = None,
+    family: Any = None,
+    covariance_type: str | None = None,
     fixed: dict[str, Any] | None = None,
+    shared: dict[str, Any] | None = None,
     sample_weight: Any = None,
     start: str = "kmeans++",
     n_restarts: int | None = None,
@@ -35,13 +37,18 @@ def fit(
 
     Args:
         data: n points: a list, array, series or data frame column (n,), or n rows of d features.
+            NaN is a value missing at random (EM only).
         n_components: k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
         method: "auto", "em" (with a prior: the posterior mode) or "importance".
         family: What each component is: `Normal` (independent features), `MultivariateNormal` (a
             covariance matrix each) or `Bernoulli`. If left out, the prior's; without one,
             `MultivariateNormal` for several features and `Normal` for one.
+        covariance_type: For normal components of several features: "full" (the default), "tied"
+            (one matrix for all), "diag", "tied_diag" or "spherical" (one variance a component).
         fixed: Known parameters by name, such as `{"probs": [0.8, 0.3]}`; NaN entries are free.
+        shared: Parameters that components have in common, by name: True for all of them, or a
+            group number for each component, such as `{"scales": [0, 0, 1]}`.
         sample_weight: How often each point counts; weight 3 is three copies.
         start: Where EM starts: "kmeans++" or "random".
         n_restarts: How many starts; by default 10, fewer for large data.
@@ -70,31 +77,35 @@ def fit(
         >>> [round(float(mean), 2) for mean in result.mixture.components.means]
         [350.67, 499.8]
     """
-    points = as_points(data)
+    points = as_points(data, missing=True)
     weight = arguments.as_weights(sample_weight, points.shape[0])
+    arguments.check_missing(points, weight)
     method, reason = arguments.choose_method(method, prior)
     if n_components is not None:
         n_components = arguments.whole("n_components", n_components)
-    chosen = arguments.choose_family(family, prior, points)
-    known = arguments.as_fixed(fixed, chosen, n_components, points.shape[1:])
+    chosen = arguments.choose_family(family, covariance_type, prior, points)
+    event = points.shape[1:]
+    known = arguments.as_fixed(fixed, chosen, n_components, event)
     k = arguments.count_components(n_components, known)
+    names = arguments.parameters(chosen, k, event)
+    sharing = arguments.as_sharing(shared, covariance_type, names, k)
     chosen.check(points[weight > 0])
     if prior is not None:
-        arguments.check_prior(prior, chosen, k, points.shape[1:])
+        arguments.check_prior(prior, chosen, k, event, sharing)
     if key is None:
         reason = f"{reason}; with key 0, since none was given"
 
     if method == "importance":
-        if known:
-            raise ValueError("fixed needs method='em': posterior draws hold nothing fixed yet.")
+        arguments.check_sampled(points, known)
         arguments.one_of("proposal", proposal, ("em", "prior"))
         n_particles = arguments.whole("n_particles", n_particles, 100)
         key = jax.random.key(0) if key is None else key
         return fit_posterior(key, points, weight, k, prior, chosen, proposal, n_particles, reason)
 
-    names = chosen.shapes(k, points.shape[1:])
-    known_components = all(name in known and np.isfinite(known[name]).all() for name in names)
-    if prior is None and known_components and "weights" not in known:
+    known_components = all(
+        name in known and np.isfinite(known[name]).all() for name in names if name != "weights"
+    )
+    if prior is None and known_components and not {"weights"} & {*known, *(shared or {})}:
         return fit_shares(points, weight, known, chosen)
     if prior is None:
         arguments.check_enough(points, weight, k, chosen, known)
@@ -106,6 +117,7 @@ def fit(
         prior,
         chosen,
         known,
+        sharing,
         reason,
         start=arguments.one_of("start", start, ("kmeans++", "random")),
         n_restarts=arguments.restarts(n_restarts, points.size * k),

@@ -3,11 +3,15 @@
 from collections.abc import Collection
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from gmm_jax._data import as_points
-from gmm_jax.families import MultivariateNormal, Normal
+from gmm_jax.families import MultivariateNormal, Normal, kinds
+from gmm_jax.families.limits import ALONE, Sharing
+
+FULL = (None, "full", "tied")
+COVARIANCE_TYPES = ("full", "tied", "diag", "tied_diag", "spherical")
 
 
 def choose_method(method: str, prior: Any) -> tuple[str, str]:
@@ -28,16 +32,46 @@ def choose_method(method: str, prior: Any) -> tuple[str, str]:
     return "importance", "Posterior by importance sampling, as asked"
 
 
-def choose_family(family: Any, prior: Any, points: np.ndarray) -> Any:
-    """The class of the components."""
+def choose_family(family: Any, covariance_type: str | None, prior: Any, points: np.ndarray) -> Any:
+    """The kind of components, and what they share by the covariance type's name."""
+    if covariance_type is not None:
+        one_of("covariance_type", covariance_type, COVARIANCE_TYPES)
+        if family is not None:
+            raise ValueError(
+                "covariance_type is another way of naming a normal family: give it or family."
+            )
     if family is not None:
-        if not hasattr(family, "shapes"):
+        if not hasattr(family, "around"):
             raise TypeError(f"family must be a family such as gmm_jax.Normal, got {family!r}.")
         return family
     if prior is not None:
         return getattr(prior, "family", Normal)
     several = points.ndim == 2 and points.shape[1] > 1
-    return MultivariateNormal if several else Normal
+    return MultivariateNormal if several and covariance_type in FULL else Normal
+
+
+def as_sharing(
+    shared: dict[str, Any] | None, covariance_type: str | None, names: Collection[str], k: int
+) -> Sharing:
+    """Which parameters have one value for several components, or for all features."""
+    groups = {}
+    for name, value in (shared or {}).items():
+        if name not in names:
+            raise ValueError(
+                f"shared has no parameter called {name!r}: these mixtures have {', '.join(names)}."
+            )
+        if value is True:
+            value = [0] * k
+        if np.shape(value) != (k,):
+            raise ValueError(
+                f"shared[{name!r}] must be True, or one group number for each of {k} components, "
+                f"got {value!r}."
+            )
+        groups[name] = tuple(int(group) for group in value)
+    if covariance_type in ("tied", "tied_diag"):
+        groups["scale_trils" if "scale_trils" in names else "scales"] = (0,) * k
+    spherical = covariance_type == "spherical"
+    return Sharing(tuple(sorted(groups.items())), frozenset({"scales"} if spherical else ()))
 
 
 def one_of(name: str, value: str, choices: Collection[str]) -> str:
@@ -82,13 +116,12 @@ def as_fixed(
     fixed: dict[str, Any] | None, family: Any, n_components: int | None, event: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Known parameters by name, float64, NaN where free; every one with k entries."""
-    names = ("weights", *family.shapes(1, event))
+    names = parameters(family, 1, event)
     known = {}
     for name, value in (fixed or {}).items():
         if name not in names:
             raise ValueError(
-                f"fixed has no parameter called {name!r}: {family.__name__} mixtures have "
-                f"{', '.join(names)}."
+                f"fixed has no parameter called {name!r}: these mixtures have {', '.join(names)}."
             )
         try:
             known[name] = np.asarray(value, np.float64)
@@ -98,10 +131,10 @@ def as_fixed(
     if n_components is None and not counts:
         raise TypeError("n_components is missing: say how many components to fit.")
     k = next(iter(counts.values())) if n_components is None else n_components
-    shapes = {"weights": (k,), **family.shapes(k, event)}
+    shapes = parameters(family, k, event)
     for name, value in known.items():
         shape = shapes[name]
-        if value.ndim == 1 and len(shape) == 2:
+        if value.ndim == 1 and len(shape) == 2 and value.shape[0] == shape[0]:
             value = np.broadcast_to(value[:, None], (value.shape[0], shape[1]))
         if value.ndim and value.shape != shape:
             raise ValueError(
@@ -111,8 +144,14 @@ def as_fixed(
         known[name] = np.broadcast_to(value, shape)
     if "weights" in known and np.isfinite(known["weights"]).any():
         _check_fixed_weights(known["weights"])
-    _check_fixed_components(known, family)
+    _check_fixed_components(known, family, k, event)
     return known
+
+
+def parameters(family: Any, k: int, event: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter of a mixture."""
+    leaves = kinds.named(kinds.blank(family, k, event))
+    return {"weights": (k,), **{name: leaf.shape for name, leaf in leaves.items()}}
 
 
 def count_components(n_components: int | None, known: dict[str, np.ndarray]) -> int:
@@ -120,6 +159,14 @@ def count_components(n_components: int | None, known: dict[str, np.ndarray]) -> 
     if n_components is None:
         return next(iter(known.values())).shape[0]
     return n_components
+
+
+def check_missing(points: np.ndarray, weight: np.ndarray) -> None:
+    """Raise ValueError where a column has no values at all."""
+    empty = np.flatnonzero(np.isnan(points[weight > 0]).all(0))
+    if empty.size:
+        where = f"column {empty[0]} of data" if points.ndim == 2 else "data"
+        raise ValueError(f"{where} has no values, only NaN: drop it.")
 
 
 def check_enough(
@@ -132,15 +179,16 @@ def check_enough(
             f"n_components is {k} but there are {n} points: maximum likelihood needs at least as "
             f"many points as components. Ask for fewer, or pass a prior."
         )
-    if not family.centred or "scales" in known:
+    if "scales" in known:
         return
     used = points[weight > 0].reshape(n, -1)
-    constant = np.flatnonzero(np.ptp(used, axis=0) == 0)
+    same = np.nanmin(used, axis=0) == np.nanmax(used, axis=0)
+    constant = np.flatnonzero(same & np.asarray(family.centred))
     if constant.size:
         where = f"column {constant[0]} of data is" if points.ndim == 2 else "all points are"
         raise ValueError(
-            f"{where} the same number, {used[0, constant[0]]:g}: no scale can be estimated. "
-            f"Drop it, pass a prior, or fix the scale with fixed={{'scales': ...}}."
+            f"{where} the same number, {np.nanmin(used[:, constant[0]]):g}: no scale can be "
+            f"estimated. Drop it, pass a prior, or fix the scale with fixed={{'scales': ...}}."
         )
 
 
@@ -155,20 +203,18 @@ def _check_fixed_weights(weights: np.ndarray) -> None:
         )
 
 
-def _check_fixed_components(known: dict[str, np.ndarray], family: Any) -> None:
+def _check_fixed_components(
+    known: dict[str, np.ndarray], family: Any, k: int, event: tuple[int, ...]
+) -> None:
     """Let the family check what is known, with harmless values in place of the rest."""
-    components = {name: value for name, value in known.items() if name != "weights"}
-    if not components:
+    if not set(known) - {"weights"}:
         return
-    k, *event = next(iter(components.values())).shape
-    harmless = family.around(jnp.full((k, *event[:1]), 0.5), jnp.ones(()))
-    filled = {
-        name: np.where(np.isnan(components[name]), blank, components[name])
-        if name in components
-        else blank
-        for name, blank in vars(harmless).items()
-    }
-    family(**filled)
+    blanks = kinds.harmless(family, k, event)
+    complete = [
+        np.where(np.isnan(known[name]), leaf, known[name]) if name in known else leaf
+        for name, leaf in kinds.named(blanks).items()
+    ]
+    kinds.check_values(jax.tree.unflatten(jax.tree.structure(blanks), complete))
 
 
 def restarts(n_restarts: int | None, work: int) -> int:
@@ -178,7 +224,18 @@ def restarts(n_restarts: int | None, work: int) -> int:
     return whole("n_restarts", n_restarts)
 
 
-def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...]) -> None:
+def check_sampled(points: np.ndarray, known: dict[str, np.ndarray]) -> None:
+    """Raise ValueError for what posterior sampling does not do."""
+    if known:
+        raise ValueError("fixed needs method='em': posterior draws hold nothing fixed yet.")
+    if np.isnan(points).any():
+        raise ValueError(
+            f"data has {int(np.isnan(points).sum())} NaN entries, which posterior sampling does "
+            f"not take yet: drop those rows, fill them in, or use method='em'."
+        )
+
+
+def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...], sharing: Sharing) -> None:
     """Raise unless the prior speaks of k components of this family."""
     if not hasattr(prior, "sites"):
         raise TypeError(
@@ -188,5 +245,9 @@ def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...]) -> None
         raise ValueError(
             f"prior is {type(prior).__name__}, which is for {prior.family.__name__} components, "
             f"not {family.__name__}."
+        )
+    if sharing != ALONE:
+        raise ValueError(
+            "shared parameters (and tied or spherical covariances) cannot be combined with a prior."
         )
     prior.sites(k, event)

@@ -7,19 +7,26 @@ import numpy as np
 
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
+from gmm_jax.families.kinds import filled
+from gmm_jax.families.limits import ALONE, Sharing
 from gmm_jax.mixture import Mixture
 
 
-def choose_frame(points: np.ndarray, weight: np.ndarray, family: type[Any], prior: Any) -> Frame:
+def choose_frame(
+    points: np.ndarray, weight: np.ndarray, family: Any, prior: Any, sharing: Sharing = ALONE
+) -> Frame:
     """Centre and scale the data, where the family allows it.
 
+    Features that share a parameter share a unit.
     Without spread in the data the unit is that of the prior's expectations, if there is one.
     """
-    if not family.centred:
-        return Frame.none(points)
-    frame = Frame.of(points, weight)
+    frame = Frame.of(points, weight, family.centred, family.scaled)
+    if sharing.features:
+        frame = frame._replace(unit=np.full_like(frame.unit, frame.unit.max()))
+    if prior is None:
+        return frame
     constant = np.ptp(points[weight > 0], axis=0) == 0
-    if prior is None or not np.any(constant):
+    if not np.any(constant):
         return frame
     expected = float(np.mean(np.asarray(prior.shape) / np.asarray(prior.rate)))
     unit = np.where(constant, np.exp2(np.round(np.log2(expected))), frame.unit)
@@ -42,17 +49,17 @@ def known_inside(
     dtype: Any,
 ) -> tuple[Mixture, Mixture]:
     """Known parameters in the frame, and which are known: two mixtures, of numbers and booleans."""
-    blank = {name: np.full(shape, np.nan) for name, shape in family.shapes(k, event).items()}
-    blank["weights"] = np.full(k, np.nan)
-    values = blank | known
-    weights = values.pop("weights")
-    components = rebuild(family, **values).affine(-frame.centre / frame.unit, 1 / frame.unit)
-    mixture = rebuild(Mixture, weights=weights, components=components)
+    values = dict(known)
+    weights = values.pop("weights", np.full(k, np.nan))
+    inside = filled(family, k, event, values).affine(-frame.centre / frame.unit, 1 / frame.unit)
+    mixture = rebuild(Mixture, weights=weights, components=inside)
     held = jax.tree.map(lambda a: np.isfinite(a), mixture)
     return jax.tree.map(lambda a: np.nan_to_num(a).astype(dtype), mixture), held
 
 
 def in_order(mixture: Mixture) -> Mixture:
     """Sort components by their first feature's mean (or other leading parameter), ascending."""
+    if mixture.components.order is None:
+        return mixture
     order = np.argsort(np.asarray(mixture.components.order), kind="stable")
     return jax.tree.map(lambda a: np.asarray(a)[order], mixture)

@@ -1,0 +1,57 @@
+"""What `fit` is asked to fit: a family, or families put together, and its parameters by name."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gmm_jax.families.limits import Outline, Sharing
+
+
+def blank(kind: Any, k: int, event: tuple[int, ...]) -> Any:
+    """k components whose leaves are shapes."""
+
+    def around(centres, spread, ends):
+        return kind.around(centres, Outline(spread, ends, ends))
+
+    one, ends = np.ones((), np.float32), np.zeros(event, np.float32)
+    return jax.eval_shape(around, np.zeros((k, *event), np.float32), one, ends)
+
+
+def named(components: Any) -> dict[str, Any]:
+    """Every parameter by name, such as "means" or "parts[1].rates"."""
+    leaves = jax.tree_util.tree_leaves_with_path(components)
+    return {jax.tree_util.keystr(path).removeprefix("."): leaf for path, leaf in leaves}
+
+
+def filled(kind: Any, k: int, event: tuple[int, ...], values: dict[str, np.ndarray]) -> Any:
+    """k components with the named values, and NaN for the rest."""
+    empty = blank(kind, k, event)
+    leaves = [values.get(name, np.full(leaf.shape, np.nan)) for name, leaf in named(empty).items()]
+    return jax.tree.unflatten(jax.tree.structure(empty), leaves)
+
+
+def harmless(kind: Any, k: int, event: tuple[int, ...]) -> Any:
+    """k components with parameters that are allowed."""
+    half, one = np.full((k, *event), 0.5), np.ones(())
+    outline = Outline(one, np.zeros(event), np.ones(event))
+    return jax.tree.map(np.asarray, kind.around(jnp.asarray(half), outline))
+
+
+def check_values(components: Any) -> None:
+    """Let families check their parameters."""
+    for part in getattr(components, "parts", ()):
+        check_values(part)
+    if not hasattr(components, "parts"):
+        type(components)(**vars(components))
+
+
+def together(mixture: Any, sharing: Sharing) -> Any:
+    """Replace what is shared by the mean of those that share it."""
+
+    def average(path, leaf):
+        name = jax.tree_util.keystr(path).removeprefix(".components").removeprefix(".")
+        return sharing.average(name, leaf) if sharing.shares(name) else leaf
+
+    return jax.tree_util.tree_map_with_path(average, mixture)
