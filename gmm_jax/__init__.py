@@ -8,7 +8,20 @@ import importlib
 from typing import Any
 
 from gmm_jax._warnings import FitWarning
-from gmm_jax.families import Bernoulli, MultivariateNormal, Normal
+from gmm_jax.families import (
+    Bernoulli,
+    Categorical,
+    Exponential,
+    Gamma,
+    Heterogeneous,
+    MultivariateNormal,
+    Normal,
+    PointMass,
+    Poisson,
+    Product,
+    StudentT,
+    Uniform,
+)
 from gmm_jax.fitting import fit
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
@@ -19,13 +32,22 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Bernoulli",
+    "Categorical",
     "DirichletNormalGamma",
+    "Exponential",
     "FitWarning",
+    "Gamma",
+    "Heterogeneous",
     "Mixture",
     "MultivariateNormal",
     "Normal",
     "PointFit",
+    "PointMass",
+    "Poisson",
     "PosteriorFit",
+    "Product",
+    "StudentT",
+    "Uniform",
     "fit",
     "importance_resample",
     "models",

@@ -115,10 +115,17 @@ class Frame(NamedTuple):
 
 
 def padded(points: np.ndarray, sample_weight: np.ndarray, rows: int) -> tuple[Any, Any]:
-    """Fill up to `rows` with rows of weight zero."""
+    """Fill up to `rows` with rows of weight zero.
+
+    They, and those that had no weight, repeat a row that has: what counts for nothing must still
+    be possible.
+    """
     extra = rows - points.shape[0]
-    points = np.pad(points, ((0, extra),) + ((0, 0),) * (points.ndim - 1))
-    return points, np.pad(sample_weight, (0, extra))
+    usable = points[np.argmax(sample_weight > 0)]
+    points = np.concatenate([points, np.broadcast_to(usable, (extra, *points.shape[1:]))])
+    sample_weight = np.pad(sample_weight, (0, extra))
+    points[sample_weight == 0] = usable
+    return points, sample_weight
 
 
 def bucket(n: int) -> int:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from gmm_jax.families.kinds import embedded
 from gmm_jax.families.limits import Outline
 
 
@@ -26,7 +27,7 @@ def components_around(
     """Make r sets of k components of a family around points of the data.
 
     Args:
-        family: Gives `around(centres, outline)`, and `embed(data)` where distances need it.
+        family: Gives `around(centres, outline)`, and and `embed` where distances need it.
         start: A key of `STARTS`.
         uniforms: Random numbers between 0 and 1.
         data: n points; NaN is filled with the mean of its column.
@@ -38,21 +39,13 @@ def components_around(
     filled = jnp.where(jnp.isnan(data), (share * jnp.nan_to_num(data)).sum(0), data)
     low = jnp.min(jnp.where(present, data, jnp.inf), 0)
     high = jnp.max(jnp.where(present, data, -jnp.inf), 0)
-    embed = getattr(family, "embed", standardised)
-    rows = embed(filled, share).reshape(data.shape[0], -1)
+    rows = embedded(family, filled, share).reshape(data.shape[0], -1)
     indices, spread = STARTS[start](uniforms, rows, sample_weight)
 
     def around(centres, spread):
         return family.around(centres, Outline(jnp.maximum(spread, 0.01), low, high))
 
     return jax.vmap(around)(filled[indices], spread)
-
-
-def standardised(data: Float[Array, "n ..."], share: Float[Array, "n ..."]) -> Array:
-    """Divide each column by its standard deviation, so that distances weigh all alike."""
-    deviations = data - (share * data).sum(0)
-    scale = jnp.sqrt((share * deviations**2).sum(0))
-    return deviations / jnp.where(scale > 0, scale, 1)
 
 
 def kmeans_plus_plus(

@@ -99,7 +99,8 @@ def _interval(draws: np.ndarray) -> str:
 
 def _row(first: str, cells: dict[str, str] | dict[str, np.ndarray], width: int = 14) -> str:
     texts = [cell if isinstance(cell, str) else name for name, cell in cells.items()]
-    return f"{first:<10}" + "".join(f"{text:>{width}}" for text in texts)
+    wide = [max(width, len(name) + 2) for name in cells]
+    return f"{first:<10}" + "".join(f"{t:>{w}}" for t, w in zip(texts, wide, strict=True))
 
 
 def _naming(fit: "PosteriorFit") -> str:

@@ -13,11 +13,32 @@ from jax import Array
 from jaxtyping import ArrayLike, Float, Int
 
 from gmm_jax.families.bernoulli import Bernoulli
+from gmm_jax.families.categorical import Categorical
+from gmm_jax.families.exponential import Exponential
+from gmm_jax.families.fixed_range import PointMass, Uniform
+from gmm_jax.families.gamma import Gamma
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.multivariate_normal import MultivariateNormal
 from gmm_jax.families.normal import Normal
+from gmm_jax.families.parts import Heterogeneous, Product
+from gmm_jax.families.poisson import Poisson
+from gmm_jax.families.student_t import StudentT
 
-__all__ = ["Bernoulli", "Family", "MultivariateNormal", "Normal"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Exponential",
+    "Family",
+    "Gamma",
+    "Heterogeneous",
+    "MultivariateNormal",
+    "Normal",
+    "PointMass",
+    "Poisson",
+    "Product",
+    "StudentT",
+    "Uniform",
+]
 
 
 @runtime_checkable

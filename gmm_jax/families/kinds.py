@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from gmm_jax.families.limits import Outline, Sharing
 
@@ -55,3 +56,20 @@ def together(mixture: Any, sharing: Sharing) -> Any:
         return sharing.average(name, leaf) if sharing.shares(name) else leaf
 
     return jax.tree_util.tree_map_with_path(average, mixture)
+
+
+def seen(family: Any, data: np.ndarray) -> Any:
+    """The kind of a family that knows of the data what it needs, such as how many categories."""
+    return family.seeing(data) if hasattr(family, "seeing") else family
+
+
+def embedded(family: Any, data: Array, share: Array) -> Array:
+    """The data as distances between points need them: by default, columns of spread one.
+
+    `share` (of the shape of the data) says how much every entry counts; columns of it sum to one.
+    """
+    if hasattr(family, "embed"):
+        return family.embed(data, share)
+    deviations = data - (share * data).sum(0)
+    scale = jnp.sqrt((share * deviations**2).sum(0))
+    return deviations / jnp.where(scale > 0, scale, 1)

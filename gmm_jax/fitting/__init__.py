@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 
 from gmm_jax._data import as_points
+from gmm_jax.families.kinds import seen
 from gmm_jax.fitting import arguments
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
@@ -41,9 +42,11 @@ def fit(
         n_components: k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
         method: "auto", "em" (with a prior: the posterior mode) or "importance".
-        family: What each component is: `Normal` (independent features), `MultivariateNormal` (a
-            covariance matrix each) or `Bernoulli`. If left out, the prior's; without one,
-            `MultivariateNormal` for several features and `Normal` for one.
+        family: What each component is: `Normal` (independent features), `MultivariateNormal`,
+            `StudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`, `Categorical`; for tables
+            of mixed columns `Product.of(...)`, for different families in one mixture
+            `Heterogeneous.of(...)`. If left out, the prior's; without one, `MultivariateNormal`
+            for several features and `Normal` for one.
         covariance_type: For normal components of several features: "full" (the default), "tied"
             (one matrix for all), "diag", "tied_diag" or "spherical" (one variance a component).
         fixed: Known parameters by name, such as `{"probs": [0.8, 0.3]}`; NaN entries are free.
@@ -81,15 +84,14 @@ def fit(
     weight = arguments.as_weights(sample_weight, points.shape[0])
     arguments.check_missing(points, weight)
     method, reason = arguments.choose_method(method, prior)
-    if n_components is not None:
-        n_components = arguments.whole("n_components", n_components)
     chosen = arguments.choose_family(family, covariance_type, prior, points)
-    event = points.shape[1:]
+    chosen.check(points[weight > 0])
+    chosen, event = seen(chosen, points[weight > 0]), points.shape[1:]
+    n_components = arguments.as_number(n_components, chosen)
     known = arguments.as_fixed(fixed, chosen, n_components, event)
     k = arguments.count_components(n_components, known)
     names = arguments.parameters(chosen, k, event)
-    sharing = arguments.as_sharing(shared, covariance_type, names, k)
-    chosen.check(points[weight > 0])
+    sharing = arguments.as_sharing(shared, covariance_type, names)
     if prior is not None:
         arguments.check_prior(prior, chosen, k, event, sharing)
     if key is None:

@@ -41,7 +41,7 @@ def choose_family(family: Any, covariance_type: str | None, prior: Any, points: 
                 "covariance_type is another way of naming a normal family: give it or family."
             )
     if family is not None:
-        if not hasattr(family, "around"):
+        if not hasattr(family, "check"):
             raise TypeError(f"family must be a family such as gmm_jax.Normal, got {family!r}.")
         return family
     if prior is not None:
@@ -51,7 +51,7 @@ def choose_family(family: Any, covariance_type: str | None, prior: Any, points: 
 
 
 def as_sharing(
-    shared: dict[str, Any] | None, covariance_type: str | None, names: Collection[str], k: int
+    shared: dict[str, Any] | None, covariance_type: str | None, names: dict[str, tuple[int, ...]]
 ) -> Sharing:
     """Which parameters have one value for several components, or for all features."""
     groups = {}
@@ -60,6 +60,7 @@ def as_sharing(
             raise ValueError(
                 f"shared has no parameter called {name!r}: these mixtures have {', '.join(names)}."
             )
+        k = names[name][0]
         if value is True:
             value = [0] * k
         if np.shape(value) != (k,):
@@ -69,7 +70,7 @@ def as_sharing(
             )
         groups[name] = tuple(int(group) for group in value)
     if covariance_type in ("tied", "tied_diag"):
-        groups["scale_trils" if "scale_trils" in names else "scales"] = (0,) * k
+        groups["scale_trils" if "scale_trils" in names else "scales"] = (0,) * names["weights"][0]
     spherical = covariance_type == "spherical"
     return Sharing(tuple(sorted(groups.items())), frozenset({"scales"} if spherical else ()))
 
@@ -127,7 +128,9 @@ def as_fixed(
             known[name] = np.asarray(value, np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(f"fixed[{name!r}] must be numbers, got {value!r}.") from error
-    counts = {name: value.shape[0] for name, value in known.items() if value.ndim}
+    counts = {
+        name: value.shape[0] for name, value in known.items() if value.ndim and "[" not in name
+    }
     if n_components is None and not counts:
         raise TypeError("n_components is missing: say how many components to fit.")
     k = next(iter(counts.values())) if n_components is None else n_components
@@ -154,10 +157,22 @@ def parameters(family: Any, k: int, event: tuple[int, ...]) -> dict[str, tuple[i
     return {"weights": (k,), **{name: leaf.shape for name, leaf in leaves.items()}}
 
 
+def as_number(n_components: Any, family: Any) -> int | None:
+    """k, as given or as the family implies; None where fixed parameters must say."""
+    implied = getattr(family, "n_components", None)
+    implied = implied if isinstance(implied, int) else None
+    if n_components is None:
+        return implied
+    k = whole("n_components", n_components)
+    if implied is not None and k != implied:
+        raise ValueError(f"n_components is {k} but family has {implied} components.")
+    return k
+
+
 def count_components(n_components: int | None, known: dict[str, np.ndarray]) -> int:
     """k, as given or as implied by fixed parameters."""
     if n_components is None:
-        return next(iter(known.values())).shape[0]
+        return next(v.shape[0] for name, v in known.items() if "[" not in name)
     return n_components
 
 

@@ -1,0 +1,85 @@
+"""Poisson components: counts, or d independent ones."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import gammaln, xlogy
+from jaxtyping import Float, Int
+
+from gmm_jax._checks import per_component, positive
+from gmm_jax._pytree import pytree, rebuild, set_fields
+from gmm_jax.families.elementwise import Elementwise, Sums, ratio
+from gmm_jax.families.limits import Limits, Outline
+
+
+@pytree
+class Poisson(Elementwise):
+    """k Poisson distributions, with independent features where there are several.
+
+    Args:
+        rates: k expected counts, or k rows of d.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: a rate that is not positive, NaN, a wrong shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from gmm_jax import Poisson
+        >>> round(float(Poisson(rates=[2.0]).log_prob(jnp.array([3.0]))[0, 0]), 4)
+        -1.7123
+    """
+
+    rates: Float[Array, "k ..."]
+
+    supports: ClassVar[dict[str, str]] = {"rates": "positive"}
+
+    def __post_init__(self) -> None:
+        rates = per_component("rates", self.rates)
+        positive("rates", rates)
+        set_fields(self, rates=rates)
+
+    @staticmethod
+    def check(data: np.ndarray) -> None:
+        """Accept whole numbers from 0."""
+        data = data[~np.isnan(data)]
+        wrong = (data < 0) | (data != np.floor(data))
+        if wrong.any():
+            raise ValueError(
+                f"data for Poisson components must be counts 0, 1, 2, ..., got {data[wrong][0]:g}."
+            )
+
+    def log_density(self, data: Array) -> Array:
+        """Log mass; none for a negative number."""
+        mass = xlogy(data, self.rates) - self.rates - gammaln(data + 1)
+        return jnp.where(data >= 0, mass, -jnp.inf)
+
+    def expectation(self) -> Float[Array, "k ..."]:
+        return self.rates
+
+    def sufficient(self, data: Array) -> tuple[Array, ...]:
+        return (data,)
+
+    def expected_sufficient(self) -> tuple[Array, ...]:
+        return (self.rates,)
+
+    def mode(self, statistics: Sums, limits: Limits) -> "Poisson":
+        """Weighted means."""
+        pool = limits.sharing.pool
+        counts = pool("rates", self.counts(statistics))
+        rates = ratio(pool("rates", statistics.sums[0]), counts, self.rates)
+        # A rate of zero could never rise again; this one explains zeros as well.
+        rates = jnp.maximum(rates, jnp.finfo(rates.dtype).eps ** 2)
+        return rebuild(type(self), rates=jnp.where(limits.held.rates, self.rates, rates))
+
+    def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
+        rates = self.rates[assignments]
+        return jax.random.poisson(key, rates).astype(rates.dtype)
+
+    @classmethod
+    def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> "Poisson":
+        # Close to zero, a start must leave room for the counts beside it.
+        return rebuild(cls, rates=jnp.abs(centres) + 0.5)

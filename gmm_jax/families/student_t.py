@@ -1,0 +1,148 @@
+"""Student-t components: like normals, with tails that let outliers be."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import digamma, gammaln
+from jaxtyping import ArrayLike, Bool, Float, Int
+
+from gmm_jax._checks import per_component, positive, shaped_like
+from gmm_jax._pytree import pytree, rebuild, set_fields
+from gmm_jax.families.elementwise import Elementwise, Sums, ratio
+from gmm_jax.families.limits import Limits, Outline
+
+LEAST, MOST = 0.5, 200.0
+"""Degrees of freedom are estimated between these; above, the tails are a normal's."""
+
+
+@pytree
+class StudentT(Elementwise):
+    """k Student-t distributions, with independent features where there are several.
+
+    Args:
+        means: k centres, or k rows of d (the means, where dfs are above 1).
+        scales: As many, or one for all. In the data's unit; a standard deviation only in the
+            limit of many degrees of freedom.
+        dfs: Degrees of freedom, as many, or one for all.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: a scale or df that is not positive, shapes that differ, NaN.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from gmm_jax import StudentT
+        >>> components = StudentT(means=[0.0], scales=[1.0], dfs=[3.0])
+        >>> round(float(components.log_prob(jnp.array([1.0]))[0, 0]), 4)
+        -1.5763
+    """
+
+    means: Float[Array, "k ..."]
+    scales: Float[Array, "k ..."]
+    dfs: Float[Array, "k ..."]
+
+    centred: ClassVar[bool] = True
+    scaled: ClassVar[bool] = True
+    supports: ClassVar[dict[str, str]] = {
+        "means": "real",
+        "scales": "positive",
+        "dfs": "positive",
+    }
+
+    def __post_init__(self) -> None:
+        means = per_component("means", self.means)
+        scales = shaped_like("scales", self.scales, "means", means)
+        dfs = shaped_like("dfs", self.dfs, "means", means)
+        positive("scales", scales)
+        positive("dfs", dfs)
+        set_fields(self, means=means, scales=scales, dfs=dfs)
+
+    def log_density(self, data: Array) -> Array:
+        """Log density; subtracts before it squares."""
+        squared = ((data - self.means) / self.scales) ** 2
+        half = (self.dfs + 1) / 2
+        peak = gammaln(half) - gammaln(self.dfs / 2) - 0.5 * jnp.log(jnp.pi * self.dfs)
+        return peak - jnp.log(self.scales) - half * jnp.log1p(squared / self.dfs)
+
+    def expectation(self) -> Float[Array, "k ..."]:
+        return self.means
+
+    def sufficient(self, data: Array) -> tuple[Array, ...]:
+        """The precision u that a point speaks for, u times deviation and its square, log u - u."""
+        deviations = data - self.means
+        precisions = (self.dfs + 1) / (self.dfs + (deviations / self.scales) ** 2)
+        weighted = precisions * deviations
+        return precisions, weighted, weighted * deviations, jnp.log(precisions) - precisions
+
+    def expected_sufficient(self) -> tuple[Array, ...]:
+        half = (self.dfs + 1) / 2
+        # That log u is on average this much below the log of its mean enters `mode` for all.
+        expected = digamma(self.dfs / 2) - jnp.log(self.dfs / 2) - digamma(half) + jnp.log(half)
+        ones = jnp.ones_like(self.dfs)
+        return ones, jnp.zeros_like(ones), self.scales**2, expected - 1
+
+    def mode(self, statistics: Sums, limits: Limits) -> "StudentT":
+        """Means and scales weighted by u, then degrees of freedom [1].
+
+        Scales are divided by the sum of u, not of responsibilities, which converges faster [2].
+
+        [1] Peel and McLachlan (2000), "Robust mixture modelling using the t distribution".
+        [2] Kent, Tyler and Vardi (1994), "A curious likelihood identity for the multivariate
+            t-distribution".
+        """
+        precisions, deviations, squares, logs = statistics.sums
+        held, pool, counts = limits.held, limits.sharing.pool, self.counts(statistics)
+        inverse = self.scales**-2 if limits.sharing.shares("means") else jnp.ones_like(counts)
+        pulled = pool("means", inverse * deviations)
+        moved = ratio(pulled, pool("means", inverse * precisions), jnp.zeros_like(counts))
+        moved = jnp.where(held.means, 0, moved)
+        squares = squares - 2 * moved * deviations + precisions * moved**2
+        below = jnp.where(held.dfs, counts, precisions)
+        variances = ratio(pool("scales", squares), pool("scales", below), self.scales**2)
+        scales = jnp.maximum(jnp.sqrt(jnp.maximum(variances, 0)), limits.floor)
+        half = (self.dfs + 1) / 2
+        level = 1 + ratio(logs, counts, -jnp.ones_like(counts)) + digamma(half) - jnp.log(half)
+        total = pool("dfs", counts)
+        level = ratio(pool("dfs", counts * level), total, level)
+        keep = held.dfs | (total <= jnp.finfo(total.dtype).tiny)
+        return rebuild(
+            type(self),
+            means=self.means + moved,
+            scales=jnp.where(held.scales, self.scales, scales),
+            dfs=jnp.where(keep, self.dfs, _dfs(level)),
+        )
+
+    def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
+        """A component has collapsed when any of its scales lies at the floor."""
+        return (self.scales <= floor * 1.001).reshape(self.n_components, -1).any(-1)
+
+    def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
+        draws = jax.random.t(key, self.dfs[assignments])
+        return self.means[assignments] + self.scales[assignments] * draws
+
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "StudentT":
+        means, scales = shift + scale * self.means, scale * self.scales
+        return rebuild(type(self), means=means, scales=scales, dfs=self.dfs)
+
+    @classmethod
+    def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> "StudentT":
+        scales, dfs = jnp.full_like(centres, outline.spread), jnp.full_like(centres, 10)
+        return rebuild(cls, means=centres, scales=scales, dfs=dfs)
+
+
+def _dfs(level: Array) -> Array:
+    """Solve log(v / 2) - digamma(v / 2) + level = 0 for v by bisection of its logarithm."""
+
+    def narrow(_, window):
+        low, high = window
+        middle = (low + high) / 2
+        half = jnp.exp(middle) / 2
+        above = jnp.log(half) - digamma(half) + level > 0
+        return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+    ends = jnp.full_like(level, np.log(LEAST)), jnp.full_like(level, np.log(MOST))
+    low, high = jax.lax.fori_loop(0, 40, narrow, ends)
+    return jnp.exp((low + high) / 2)
