@@ -108,10 +108,14 @@ class Frame(NamedTuple):
         """Centre and scale points, then cast."""
         return jnp.asarray(((points - self.centre) / self.unit).astype(dtype))
 
-    @property
-    def log_volume(self) -> float:
-        """What a log density in these units exceeds that in the data's units by, per point."""
-        return float(np.sum(np.log(self.unit)))
+    def log_volume(self, points: Any) -> np.ndarray:
+        """What the log density of each point in these units exceeds that in the data's units by.
+
+        Missing values have no unit.
+        """
+        logs = np.log(self.unit)
+        seen = ~np.isnan(np.asarray(points))
+        return np.where(seen, logs, 0).reshape(len(seen), -1).sum(1)
 
 
 def padded(points: np.ndarray, sample_weight: np.ndarray, rows: int) -> tuple[Any, Any]:

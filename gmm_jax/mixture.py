@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Float, Int
 
 from gmm_jax._checks import as_floats, proportions
 from gmm_jax._numerics import log_sum_exp, safe_log
-from gmm_jax._pytree import pytree, set_fields
+from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 
 if TYPE_CHECKING:
     from gmm_jax.families import Family
@@ -30,7 +30,8 @@ class Mixture:
         ValueError: weights that are negative, don't sum to one, or are not k in number.
 
     Every method takes one point, or an array of points of any shape, and is pure: it works under
-    `jit`, `vmap` and `grad`.
+    `jit`, `vmap` and `grad`. NaN is a value that is missing (for `MultivariateNormal` outside of
+    `jit` only).
 
     Example:
         >>> from gmm_jax import Mixture, Normal
@@ -64,17 +65,17 @@ class Mixture:
     def log_joint(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "... k"]:
         """Log of weight times density, for every point and component."""
         points, batch = self._points(data)
-        return _log_joint(self, points).reshape(*batch, -1)
+        return _log_joint(self._seeing(points), points).reshape(*batch, -1)
 
     def log_prob(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "..."]:
         """Log density of the mixture at every point, log sum_k w_k p_k(x), in nats."""
         points, batch = self._points(data)
-        return _log_prob(self, points).reshape(batch)
+        return _log_prob(self._seeing(points), points).reshape(batch)
 
     def responsibilities(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "... k"]:
         """Probability that each component produced each point; sums to one over components."""
         points, batch = self._points(data)
-        return _responsibilities(self, points).reshape(*batch, -1)
+        return _responsibilities(self._seeing(points), points).reshape(*batch, -1)
 
     def assign(self, data: ArrayLike | Sequence[Any]) -> Int[Array, "..."]:
         """Index of the component that most probably produced each point."""
@@ -84,6 +85,16 @@ class Mixture:
         """Entropy, in nats, of the component given the point: 0 is certain, log k is a guess."""
         shares = self.responsibilities(data)
         return jnp.abs(jnp.sum(shares * safe_log(jnp.where(shares > 0, shares, 1)), -1))
+
+    def impute(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "..."]:
+        """The data with what is expected, given the rest of the point, in place of missing values.
+
+        Categories become the most probable one.
+        """
+        points, batch = self._points(data)
+        shares = _responsibilities(self._seeing(points), points)
+        filled = _impute(self, points, shares)
+        return jnp.where(jnp.isnan(points), filled, points).reshape(*batch, *points.shape[1:])
 
     def sample(self, key: Array, n: int) -> tuple[Float[Array, "n ..."], Int[Array, "n"]]:
         """Draw `n` points, in random order, and the components that they came from."""
@@ -102,6 +113,15 @@ class Mixture:
         from gmm_jax.landscape import modes
 
         return modes(self)
+
+    def _seeing(self, points: Array) -> "Mixture":
+        """The mixture that can answer for points some of whose entries are missing."""
+        components: Any = self.components
+        if not hasattr(components, "incomplete") or not is_concrete(points):
+            return self
+        if not np.isnan(np.asarray(points)).any():
+            return self
+        return rebuild(Mixture, weights=self.weights, components=components.incomplete())
 
     def _points(self, data: ArrayLike | Sequence[Any]) -> tuple[Array, tuple[int, ...]]:
         """Split `data` into a flat run of points and the shape it had without features."""
@@ -129,3 +149,8 @@ def _log_prob(mixture: Mixture, points: Array) -> Array:
 @jax.jit
 def _responsibilities(mixture: Mixture, points: Array) -> Array:
     return jax.nn.softmax(_log_joint(mixture, points), -1)
+
+
+@jax.jit
+def _impute(mixture: Mixture, points: Array, responsibilities: Array) -> Array:
+    return mixture.components.impute(points, responsibilities)

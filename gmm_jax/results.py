@@ -42,7 +42,8 @@ class Result(ABC):
     def log_joint(self, data: Any = None) -> Float[Array, "... k"]:
         """Log of the share of each component times its density, at old or new points."""
         points, batch = self._enter(data)
-        return self._log_joint(points).reshape(*batch, -1) - self.frame.log_volume
+        volume = jnp.asarray(self.frame.log_volume(points), points.dtype)
+        return (self._log_joint(points) - volume[:, None]).reshape(*batch, -1)
 
     def log_prob(self, data: Any = None) -> Float[Array, "..."]:
         """Log density at each point, in nats; with draws, of the posterior predictive.
@@ -93,7 +94,7 @@ class Result(ABC):
             points, batch = self.data, self.data.shape[:1]
         else:
             single = np.ndim(data) == len(event)
-            points = as_points(np.asarray(data)[None] if single else data)
+            points = as_points(np.asarray(data)[None] if single else data, missing=True)
             if event == () and points.ndim == 2 and points.shape[1] == 1:
                 points = points[:, 0]
             if points.shape[1:] != event:
@@ -157,6 +158,16 @@ class PointFit(Result):
     def aic(self) -> float:
         """Akaike information criterion, -2 log L + 2 p: lower is better."""
         return -2 * self.log_likelihood + 2 * self.n_parameters
+
+    def impute(self, data: Any = None) -> np.ndarray:
+        """The data with what is expected, given the rest of its row, in place of missing values.
+
+        Args:
+            data: New points, one or many, NaN where missing; the fitted data if left out.
+        """
+        points = np.asarray(self.data if data is None else data)
+        self._enter(points)
+        return np.where(np.isnan(points), self.mixture.impute(points), points)
 
     def sample(self, key: Array, n: int) -> tuple[Array, Array]:
         """Draw `n` points and the components that they came from."""

@@ -64,9 +64,8 @@ PRIOR = DirichletNormalGamma(concentration=1, mean=0, mean_scale=1, shape=2, rat
 X = [1.0, 2.0, 4.0, 7.0]
 BAD = {
     "empty": (([], 2), {}, ValueError, r"data is empty, shape \(0,\)"),
-    "NaN": (([1.0, np.nan, 2.0], 1), {}, ValueError, "data has 1 NaN or infinite entries.*row 1"),
-    "infinite": (([1.0, 2.0, np.inf], 1), {}, ValueError, "NaN or infinite.*row 2"),
-    "None": (([1.0, None, 2.0], 1), {}, ValueError, "NaN or infinite"),
+    "NaN": (([np.nan, np.nan], 1), {}, ValueError, "data has no values, only NaN"),
+    "infinite": (([1.0, 2.0, np.inf], 1), {}, ValueError, "infinite entries.*row 2"),
     "words": ((["a", "b"], 1), {}, TypeError, "data must be real numbers.*Convert the column"),
     "mixed": (([1.0, "b"], 1), {}, TypeError, "data must be"),
     "objects": (
@@ -277,8 +276,6 @@ def test_a_posterior_says_how_far_it_can_be_trusted(posterior):
 def test_wrong_features_are_refused(result):
     with pytest.raises(ValueError, match="but the fit was to points with 1 feature"):
         result.log_prob(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="NaN"):
-        result.log_prob([np.nan])
 
 
 def test_integer_and_list_queries(result):

@@ -1,12 +1,13 @@
 """Component families: one file each, all with the contract of `Family`.
 
 To add a family, write a frozen dataclass with `@pytree`, one array per parameter with the
-components on its first axis, and the methods of `Family`; import it below and list it in
-`tests/test_families.py`. EM, starts, sample weights, sampling and the generative functions then
-work with it.
+components on its first axis, and the methods of `Family` and `Kind`; where features are
+independent, most come with `Elementwise` (see `poisson.py`). Import it below and list it in
+`tests/test_families.py`. EM, starts, sample weights, missing values, sharing, mixed tables,
+sampling and the generative functions then work with it.
 """
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jax import Array
@@ -45,13 +46,10 @@ __all__ = [
 class Family(Protocol):
     """What EM, samplers and generative functions ask of k components.
 
+    NaN in data is a missing value.
+
     One point ("event") is a number, or a row of d features when the parameters have two axes.
     """
-
-    centred: ClassVar[Any]
-    """Whether shifting the data shifts the components (`affine`); one answer, or one a column."""
-    scaled: ClassVar[Any]
-    """Whether rescaling the data rescales the components."""
 
     @property
     def n_components(self) -> int:
@@ -66,19 +64,6 @@ class Family(Protocol):
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """k numbers by name, for tables."""
-        ...
-
-    @staticmethod
-    def count_free(limits: Limits) -> int:
-        """How many numbers are free."""
-        ...
-
-    @staticmethod
-    def check(data: np.ndarray) -> None:
-        """Raise ValueError if no component of this family could have produced `data`.
-
-        NaN is a missing value, here and below.
-        """
         ...
 
     def log_prob(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
@@ -100,8 +85,10 @@ class Family(Protocol):
         """
         ...
 
-    def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
-        """The data with what each component expects in place of missing values."""
+    def impute(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n ..."]:
+        """The data with what is expected, given the rest of the point, in place of the missing."""
         ...
 
     def unconstrained(self) -> "Family":
@@ -124,11 +111,6 @@ class Family(Protocol):
         """The components of `shift + scale * x` when these are those of x."""
         ...
 
-    @classmethod
-    def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> "Family":
-        """Components to start from: at `centres`, as wide as the outline says."""
-        ...
-
     # Where the log density is linear in features of the data, EM on large data takes two matrix
     # products if the family also has `features`, `common_features`, `natural`, `from_features`
     # and `features_suffice`: see `Normal`.
@@ -136,4 +118,30 @@ class Family(Protocol):
     @property
     def order(self) -> Float[Array | np.ndarray, "k"]:
         """What components are sorted by when nothing else names them."""
+        ...
+
+
+class Kind(Protocol):
+    """What `fit` asks of what it is to fit: of a family's class, or of families put together.
+
+    Where it must know more of the data it also has `seeing(data)`, which returns the kind that
+    does, and where distances between points are not those of their columns `embed`: see
+    `Categorical`.
+    """
+
+    centred: Any
+    """Whether shifting the data shifts the components (`affine`); one answer, or one a column."""
+    scaled: Any
+    """Whether rescaling the data rescales the components."""
+
+    def count_free(self, limits: Limits) -> int:
+        """How many numbers are free."""
+        ...
+
+    def check(self, data: np.ndarray) -> None:
+        """Raise ValueError if no such component could have produced `data`."""
+        ...
+
+    def around(self, centres: Float[Array, "k ..."], outline: Outline) -> "Family":
+        """Components to start from: at `centres`, as wide as the outline says."""
         ...

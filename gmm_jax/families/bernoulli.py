@@ -11,6 +11,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from gmm_jax._checks import between_zero_and_one, per_component
 from gmm_jax._numerics import safe_log
 from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
+from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline
 
 
@@ -105,6 +106,12 @@ class Bernoulli:
         return rebuild(
             type(self), probs=jnp.where(limits.held.probs | ~occupied, self.probs, probs)
         )
+
+    def impute(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n ..."]:
+        """The data with the expected values in place of the missing."""
+        return blend(self.fill(data), responsibilities)
 
     def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
         """The data as each component expects them where they are missing."""

@@ -116,10 +116,12 @@ class Categorical(Elementwise):
         some = free.sum(-1, keepdims=True) > 0
         return rebuild(type(self), probs=jnp.where(held | ~some, self.probs, probs))
 
-    def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
-        """The data with the most probable category of each component where they are missing."""
-        likely = jnp.argmax(self.probs, -1).astype(data.dtype)
-        return jnp.where(jnp.isnan(data)[:, None], likely, data[:, None])
+    def impute(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n ..."]:
+        """The data with the most probable category in place of the missing."""
+        probs = jnp.tensordot(responsibilities, self.probs, 1)
+        return jnp.where(jnp.isnan(data), jnp.argmax(probs, -1).astype(data.dtype), data)
 
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         probs = self.probs[assignments]

@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float
 
 from gmm_jax._pytree import columns_of, rebuild
+from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits
 
 CHANGES = {
@@ -45,7 +46,7 @@ class Elementwise:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
     @property
-    def _leading(self) -> Array:
+    def _leading(self) -> Any:
         return next(iter(self._parameters.values()))
 
     @property
@@ -94,6 +95,12 @@ class Elementwise:
         """The weighted numbers of points, once for every entry of a parameter."""
         counts = statistics.counts.reshape((-1,) + (1,) * len(self.event_shape))
         return jnp.broadcast_to(counts, (self.n_components, *self.event_shape))
+
+    def impute(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n ..."]:
+        """The data with the expected values in place of the missing."""
+        return blend(self.fill(data), responsibilities)
 
     def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
         """The data as each component expects them where they are missing."""

@@ -73,3 +73,9 @@ def embedded(family: Any, data: Array, share: Array) -> Array:
     deviations = data - (share * data).sum(0)
     scale = jnp.sqrt((share * deviations**2).sum(0))
     return deviations / jnp.where(scale > 0, scale, 1)
+
+
+def blend(filled: Array, responsibilities: Array) -> Array:
+    """The mean of what k components say, (n, k, ...), weighted by responsibilities (n, k)."""
+    shares = responsibilities.reshape(*responsibilities.shape, *(1,) * (filled.ndim - 2))
+    return (shares * filled).sum(1)

@@ -12,6 +12,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from gmm_jax._checks import as_floats, per_component
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 from gmm_jax.families.incomplete import Incomplete, SecondMoments
+from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
 
 
@@ -208,6 +209,12 @@ class MultivariateNormal:
         pulls = jnp.einsum("kij,kj->ki", precisions, deviations, precision="highest")
         stiffness = sharing.pool("means", counts[:, None, None] * precisions)
         return jnp.linalg.solve(stiffness, sharing.pool("means", pulls)[..., None])[..., 0]
+
+    def impute(
+        self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n d"]:
+        """The data with the expected values in place of the missing."""
+        return blend(self.fill(data), responsibilities)
 
     def fill(self, data: Float[Array, "n d"]) -> Float[Array, "n k d"]:
         """The data as each component expects them where they are missing."""

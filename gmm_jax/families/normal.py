@@ -10,6 +10,7 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
 from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
+from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
 
 
@@ -156,6 +157,12 @@ class Normal:
     def count_free(limits: Limits) -> int:
         """How many numbers are free."""
         return limits.count("means") + limits.count("scales")
+
+    def impute(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n ..."]:
+        """The data with the expected values in place of the missing."""
+        return blend(self.fill(data), responsibilities)
 
     def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
         """The data as each component expects them where they are missing."""

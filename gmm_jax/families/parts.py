@@ -152,17 +152,19 @@ class Product(Parts):
         drawn = [p.sample(k, assignments) for k, p in zip(keys, self.parts, strict=True)]
         return self._joined(drawn)
 
-    def fill(self, data: Float[Array, "n d"]) -> Float[Array, "n k d"]:
-        """The data as each component expects them where they are missing."""
+    def impute(
+        self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n d"]:
+        """The data with what every part expects in place of the missing."""
         own = zip(self.parts, self._split(data), strict=True)
-        return self._joined([part.fill(x) for part, x in own])
+        return self._joined([part.impute(x, responsibilities) for part, x in own])
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Product":
         d = self.event_shape[0]
         numpy: Any = jnp if isinstance(shift, Array) or isinstance(scale, Array) else np
-        shift, scale, _ = numpy.broadcast_arrays(shift, scale, numpy.zeros(d))
+        shifts, scales, _ = numpy.broadcast_arrays(shift, scale, numpy.zeros(d))
         moved = tuple(
-            part.affine(_take(shift[None], c)[0], _take(scale[None], c)[0])
+            part.affine(_take(shifts[None], c)[0], _take(scales[None], c)[0])
             for part, c in zip(self.parts, self.columns_of_parts, strict=True)
         )
         return rebuild(type(self), parts=moved, columns_of_parts=self.columns_of_parts)
@@ -270,9 +272,16 @@ class Heterogeneous(Parts):
             first += part.n_components
         return points
 
-    def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
-        """The data as each component expects them where they are missing."""
-        return jnp.concatenate([part.fill(data) for part in self.parts], 1)
+    def impute(
+        self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
+    ) -> Float[Array, "n ..."]:
+        """The data with what all parts expect in place of the missing."""
+        total: Any = jnp.zeros((), data.dtype)
+        for part, shares in zip(self.parts, self._shares(responsibilities), strict=True):
+            mass = shares.sum(1, keepdims=True)
+            filled = part.impute(data, shares / jnp.where(mass > 0, mass, 1))
+            total = total + mass.reshape(-1, *(1,) * (data.ndim - 1)) * filled
+        return total
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Heterogeneous":
         return self._each("affine", shift, scale)
@@ -290,7 +299,7 @@ class KindOf:
     @property
     def __name__(self) -> str:
         names = ", ".join(family.__name__ for family in self.families)
-        return f"{type(self).__name__.removesuffix('Of')} of {names}"
+        return f"{'Product' if isinstance(self, ProductOf) else 'Heterogeneous'} of {names}"
 
     def count_free(self, limits: Limits) -> int:
         """How many numbers are free."""

@@ -75,7 +75,8 @@ def fit_point(
     )
     restarts, best, mixture, log_prior = jax.device_get(found)
     size = weight.sum()
-    log_likelihood = float(restarts.objective[best]) * size - float(log_prior)
+    volume = float(weight @ frame.log_volume(points))
+    log_likelihood = float(restarts.objective[best]) * size - float(log_prior) - volume
     free_weights = sharing.distinct("weights", ~held.weights)
     status = int(restarts.status[best])
     if status in ADVICE:
@@ -88,10 +89,10 @@ def fit_point(
         method="em",
         reason=f"{reason}; the best of {n_restarts} starts.",
         inside=mixture if named else setting.in_order(mixture),
-        log_likelihood=log_likelihood - size * frame.log_volume,
+        log_likelihood=log_likelihood,
         n_parameters=max(free_weights - 1, 0) + family.count_free(limits.components),
         status=status,
-        history=restarts.history[: restarts.steps[best], best] - frame.log_volume,
+        history=restarts.history[: restarts.steps[best], best] - volume / size,
         restarts=restarts,
     )
 

@@ -42,7 +42,7 @@ def prior_inside(prior: Any, frame: Frame, k: int, event: tuple[int, ...], dtype
 
 def known_inside(
     known: dict[str, np.ndarray],
-    family: type[Any],
+    family: Any,
     frame: Frame,
     k: int,
     event: tuple[int, ...],

@@ -13,7 +13,7 @@ from gmm_jax.results import PointFit
 
 
 def fit_shares(
-    points: np.ndarray, weight: np.ndarray, known: dict[str, np.ndarray], family: type[Any]
+    points: np.ndarray, weight: np.ndarray, known: dict[str, np.ndarray], family: Any
 ) -> PointFit:
     """Estimate the shares of components that are known.
 
@@ -34,7 +34,7 @@ def fit_shares(
     weights = proportions.maximise(log_densities, jnp.asarray(counts, dtype))
     mixture = jax.device_get(type(values)(weights, values.components))
     log_prob = np.asarray(mixture.log_prob(frame.enter(distinct, dtype)), np.float64)
-    log_likelihood = counts @ (log_prob - frame.log_volume)
+    log_likelihood = counts @ (log_prob - frame.log_volume(distinct))
     return PointFit(
         data=points,
         sample_weight=weight,

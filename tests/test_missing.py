@@ -1,0 +1,148 @@
+"""Missing values: exact EM, against brute force over what was observed."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import gmm_jax
+from gmm_jax import MultivariateNormal, Normal
+from gmm_jax.families.incomplete import Incomplete
+
+
+def holed(n=300, d=3, share=0.25, seed=0):
+    rng = np.random.default_rng(seed)
+    shape = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [-0.5, 0.3, 0.7]])[:d, :d]
+    data = np.concatenate(
+        [rng.normal(size=(n // 2, d)) @ shape.T, 5 + rng.normal(size=(n - n // 2, d)) @ shape]
+    )
+    return np.where(rng.random(data.shape) < share, np.nan, data)
+
+
+def observed_log_density(point, mean, covariance):
+    seen = ~np.isnan(point)
+    if not seen.any():
+        return 0.0
+    return stats.multivariate_normal.logpdf(point[seen], mean[seen], covariance[np.ix_(seen, seen)])
+
+
+def test_density_is_that_of_what_was_observed(x64):
+    data = holed(40)
+    data[0] = np.nan
+    rng = np.random.default_rng(1)
+    roots = rng.normal(size=(2, 3, 3))
+    covariances = roots @ roots.swapaxes(1, 2) + np.eye(3)
+    means = rng.normal(size=(2, 3))
+    components = MultivariateNormal.from_covariances(means, covariances)
+    expected = [
+        [observed_log_density(x, m, c) for m, c in zip(means, covariances, strict=True)]
+        for x in data
+    ]
+    got = Incomplete(components.means, components.scale_trils).log_prob(jnp.asarray(data))
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_expectations_are_the_regressions_on_what_was_observed(x64):
+    data = holed(30)
+    covariance = np.array([[2.0, 0.8, 0.1], [0.8, 1.0, -0.3], [0.1, -0.3, 1.5]])
+    mean = np.array([0.5, -1.0, 2.0])
+    components = MultivariateNormal.from_covariances([mean], [covariance])
+    counts, deviations, products = components.incomplete().statistics(
+        jnp.asarray(data), jnp.ones((30, 1))
+    )
+    first, second = np.zeros(3), np.zeros((3, 3))
+    for x in data:
+        o, m = np.flatnonzero(~np.isnan(x)), np.flatnonzero(np.isnan(x))
+        full, extra = x.copy(), np.zeros((3, 3))
+        gain = covariance[np.ix_(m, o)] @ np.linalg.pinv(covariance[np.ix_(o, o)])
+        full[m] = mean[m] + gain @ (x[o] - mean[o])
+        extra[np.ix_(m, m)] = covariance[np.ix_(m, m)] - gain @ covariance[np.ix_(o, m)]
+        first += full - mean
+        second += np.outer(full - mean, full - mean) + extra
+    np.testing.assert_allclose(counts, [30])
+    np.testing.assert_allclose(deviations[0], first, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(products[0], second, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["full", "tied", "diag", "tied_diag", "spherical"])
+def test_every_structure_climbs_to_an_optimum_of_the_observed_likelihood(kind, x64):
+    data = holed(120)
+    result = gmm_jax.fit(data, 2, covariance_type=kind, n_restarts=3)
+    assert result.converged
+    assert np.all(np.diff(result.history) > -1e-10)
+    components = result.mixture.components
+    covariances = (
+        np.asarray(components.covariances)
+        if isinstance(components, MultivariateNormal)
+        else np.stack([np.diag(s**2) for s in np.asarray(components.scales)])
+    )
+
+    def log_likelihood(weights, means, covariances):
+        terms = [
+            [observed_log_density(x, m, c) for m, c in zip(means, covariances, strict=True)]
+            for x in data
+        ]
+        return np.log(np.exp(terms) @ weights).sum()
+
+    weights, means = np.asarray(result.mixture.weights), np.asarray(components.means)
+    best = log_likelihood(weights, means, covariances)
+    np.testing.assert_allclose(result.log_likelihood, best, rtol=1e-8)
+    for j in range(3):
+        for step in (-1e-3, 1e-3):
+            moved = means.copy()
+            moved[0, j] += step
+            assert log_likelihood(weights, moved, covariances) < best
+
+
+def test_no_values_missing_is_the_ordinary_fit(x64):
+    data = holed(200, share=0.0)
+    plain = gmm_jax.fit(data, 2)
+    data = np.vstack([data, np.full((1, 3), np.nan)])
+    extra = gmm_jax.fit(data, 2)
+    np.testing.assert_allclose(extra.log_likelihood, plain.log_likelihood, rtol=1e-6)
+
+
+def test_answers_for_new_points_with_holes(x64):
+    result = gmm_jax.fit(holed(300), 2)
+    point = np.array([4.8, np.nan, 5.2])
+    weights = np.asarray(result.mixture.weights)
+    terms = [
+        observed_log_density(point, m, c)
+        for m, c in zip(
+            np.asarray(result.mixture.components.means),
+            np.asarray(result.mixture.components.covariances),
+            strict=True,
+        )
+    ]
+    np.testing.assert_allclose(result.log_prob(point), np.log(weights @ np.exp(terms)), rtol=1e-9)
+    np.testing.assert_allclose(
+        result.mixture.log_prob(point), np.log(weights @ np.exp(terms)), rtol=1e-9
+    )
+    filled = np.asarray(result.impute(point))
+    assert filled.shape == (3,)
+    assert abs(filled[1] - 5) < 1.5
+
+
+def test_missing_numbers_and_priors(x64):
+    data = np.array([350.0, 352, np.nan, 349, 500, 498, np.nan, 503])
+    prior = gmm_jax.DirichletNormalGamma(1, 400, 100, 2, 1)
+    with pytest.raises(ValueError, match="NaN entries, which posterior sampling does not take"):
+        gmm_jax.fit(data, 2, prior=prior)
+    with_holes = gmm_jax.fit(data, 2, prior=prior, method="em")
+    without = gmm_jax.fit(data[~np.isnan(data)], 2, prior=prior, method="em")
+    np.testing.assert_allclose(
+        with_holes.mixture.components.means, without.mixture.components.means, atol=1e-3
+    )
+
+
+def test_a_column_without_values_is_named():
+    with pytest.raises(ValueError, match="column 1 of data has no values"):
+        gmm_jax.fit(np.c_[np.arange(9.0), np.full(9, np.nan)], 1)
+
+
+def test_independent_features_take_holes(x64):
+    data = jnp.array([[0.3, jnp.nan], [jnp.nan, jnp.nan]])
+    components = Normal([[0.0, 1.0]], [[1.0, 2.0]])
+    np.testing.assert_allclose(
+        components.log_prob(data)[:, 0], [stats.norm.logpdf(0.3), 0.0], rtol=1e-12
+    )
