@@ -14,6 +14,7 @@ from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit, PosteriorFit
 from gmm_jax.sampling import importance_resample
+from gmm_jax.selection import Selection, select
 
 __version__ = "0.1.0"
 
@@ -26,9 +27,11 @@ __all__ = [
     "Normal",
     "PointFit",
     "PosteriorFit",
+    "Selection",
     "fit",
     "importance_resample",
     "models",
+    "select",
 ]
 
 

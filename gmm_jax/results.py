@@ -158,6 +158,16 @@ class PointFit(Result):
         """Akaike information criterion, -2 log L + 2 p: lower is better."""
         return -2 * self.log_likelihood + 2 * self.n_parameters
 
+    @property
+    def icl(self) -> float:
+        """Integrated completed likelihood, BIC plus twice the entropy of the assignments.
+
+        Lower is better; overlapping components pay for it (Biernacki, Celeux and Govaert 2000).
+        """
+        entropy = np.asarray(self.assignment_entropy(), np.float64)
+        used = self.sample_weight > 0
+        return self.bic + 2 * float(self.sample_weight[used] @ entropy[used])
+
     def sample(self, key: Array, n: int) -> tuple[Array, Array]:
         """Draw `n` points and the components that they came from."""
         return self.mixture.sample(key, n)

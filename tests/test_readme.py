@@ -51,3 +51,9 @@ def test_a_model_of_your_own():
     densities = [np.exp(-((4.2 - shift - m) ** 2) / 2) / np.sqrt(2 * np.pi) for m in (0, 5)]
     expected = np.log(0.3 * densities[0] + 0.7 * densities[1])
     assert float(names["log_weight"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_how_many_components():
+    selection = run(BLOCKS[4])["selection"]
+    assert selection.best.mixture.n_components == 2
+    assert selection.best.bic == pytest.approx(123.4532, abs=1e-3)
