@@ -126,6 +126,10 @@ class PointFit(Result):
     """Objective per unit of sample weight before each step of the run that was kept."""
     restarts: em.Fit | None
     """Every run: objective, status and steps; None where no search was needed."""
+    held: Mixture | None = None
+    """The structure of the mixture with booleans: true where a parameter was given."""
+    prior: Any = None
+    """In centred and scaled units; None for maximum likelihood."""
 
     @functools.cached_property
     def mixture(self) -> Mixture:
@@ -167,6 +171,17 @@ class PointFit(Result):
         entropy = np.asarray(self.assignment_entropy(), np.float64)
         used = self.sample_weight > 0
         return self.bic + 2 * float(self.sample_weight[used] @ entropy[used])
+
+    def standard_errors(
+        self, method: str = "bootstrap", n_resamples: int = 200, key: Array | None = None
+    ) -> Any:
+        """Standard errors of the parameters, by "bootstrap" or "information".
+
+        See `gmm_jax.standard_errors`.
+        """
+        from gmm_jax.standard_errors import standard_errors
+
+        return standard_errors(self, method, n_resamples, key)
 
     def sample(self, key: Array, n: int) -> tuple[Array, Array]:
         """Draw `n` points and the components that they came from."""

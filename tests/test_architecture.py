@@ -21,7 +21,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"summaries"},
     {"results"},
     {"fitting", "models", "plotting"},
-    {"sampling", "selection"},
+    {"sampling", "selection", "standard_errors"},
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -35,7 +35,7 @@ CONFINED = {  # what may be imported where
     "arviz": {"arviz"},
     "pandas": {"selection"},
     "polars": set(),
-    "scipy": set(),
+    "scipy": {"standard_errors"},
 }
 HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
 

@@ -57,3 +57,9 @@ def test_how_many_components():
     selection = run(BLOCKS[4])["selection"]
     assert selection.best.mixture.n_components == 2
     assert selection.best.bic == pytest.approx(123.4532, abs=1e-3)
+
+
+def test_standard_errors():
+    errors = run(BLOCKS[5])["errors"]
+    expected = [1.9843 / 8**0.5, 1.7795 / 12**0.5]
+    np.testing.assert_allclose(errors.components.means, expected, rtol=1e-3)

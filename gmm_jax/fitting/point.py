@@ -52,6 +52,7 @@ def fit_point(
     centred = ((points - frame.centre) / frame.unit).astype(dtype)
     centred, padded_weight = padded(centred, weight, -(-rows // block) * block)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)
+    inside_prior = prior and setting.prior_inside(prior, frame, k, event, dtype)
     # NumPy's generator: compiling JAX's would take longer than everything else here.
     generator = np.random.default_rng(0 if key is None else np.asarray(jax.random.key_data(key)))
     found = _run(
@@ -60,9 +61,7 @@ def fit_point(
         padded_weight.astype(dtype).reshape(-1, block),
         values,
         held,
-        MaximumLikelihood()
-        if prior is None
-        else setting.prior_inside(prior, frame, k, event, dtype),
+        MaximumLikelihood() if prior is None else inside_prior,
         np.asarray(SCALE_FLOOR, dtype),
         np.asarray(TOL[dtype.name] if tol is None else tol, dtype),
         family=family,
@@ -89,6 +88,8 @@ def fit_point(
         status=status,
         history=restarts.history[: restarts.steps[best], best] - frame.log_volume,
         restarts=restarts,
+        held=held,
+        prior=inside_prior,
     )
 
 

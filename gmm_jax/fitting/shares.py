@@ -23,7 +23,7 @@ def fit_shares(
     event, dtype = points.shape[1:], float_dtype(points)
     k = next(iter(known.values())).shape[0]
     frame = setting.choose_frame(points, weight, family, None)
-    known_mixture, _ = setting.known_inside(known, family, frame, k, event, dtype)
+    known_mixture, held = setting.known_inside(known, family, frame, k, event, dtype)
     values = jax.tree.map(jnp.asarray, known_mixture)
     distinct, inverse = np.unique(points[weight > 0], axis=0, return_inverse=True)
     counts = np.bincount(inverse.ravel(), weight[weight > 0])
@@ -48,6 +48,7 @@ def fit_shares(
         status=em.CONVERGED,
         history=np.array([log_likelihood / counts.sum()]),
         restarts=None,
+        held=held,
     )
 
 
