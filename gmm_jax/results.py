@@ -172,6 +172,26 @@ class PointFit(Result):
         used = self.sample_weight > 0
         return self.bic + 2 * float(self.sample_weight[used] @ entropy[used])
 
+    def marginal(self, dims: Any) -> Mixture:
+        """The mixture of some features; see `Mixture.marginal`."""
+        return self.mixture.marginal(dims)
+
+    def condition(self, dims: Any, values: Any) -> Mixture:
+        """The mixture of the other features, given some; see `Mixture.condition`."""
+        return self.mixture.condition(dims, values)
+
+    def cdf(self, x: Any) -> Array:
+        """Share below each point; see `Mixture.cdf`."""
+        return self.mixture.cdf(x)
+
+    def icdf(self, q: Any) -> np.ndarray:
+        """Quantiles; see `Mixture.icdf`."""
+        return self.mixture.icdf(q)
+
+    def hdr(self, mass: float | int) -> list[tuple[float, float]]:
+        """Highest-density region; see `Mixture.hdr`."""
+        return self.mixture.hdr(mass)
+
     def standard_errors(
         self, method: str = "bootstrap", n_resamples: int = 200, key: Array | None = None
     ) -> Any:

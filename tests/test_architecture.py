@@ -16,6 +16,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"diagnostics", "distributions", "families", "initial", "labellings", "proportions"},
     {"mean_and_scale", "mixture"},
     {"landscape", "priors"},
+    {"quantiles"},
     {"em", "gibbs", "importance"},
     {"mixture_posterior"},
     {"summaries"},
@@ -35,7 +36,7 @@ CONFINED = {  # what may be imported where
     "arviz": {"arviz"},
     "pandas": {"selection"},
     "polars": set(),
-    "scipy": {"standard_errors"},
+    "scipy": {"quantiles", "standard_errors"},
 }
 HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
 
