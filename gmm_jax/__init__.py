@@ -27,6 +27,7 @@ from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit, PosteriorFit
 from gmm_jax.sampling import importance_resample
+from gmm_jax.selection import Selection, select
 
 __version__ = "0.1.0"
 
@@ -46,11 +47,13 @@ __all__ = [
     "Poisson",
     "PosteriorFit",
     "Product",
+    "Selection",
     "StudentT",
     "Uniform",
     "fit",
     "importance_resample",
     "models",
+    "select",
 ]
 
 

@@ -118,17 +118,30 @@ def _compare(
     """Log density and statistics of one block, from differences between points and means."""
 
     def one(mixture):
-        components = mixture.components
-        if incomplete and hasattr(components, "incomplete"):
-            components = components.incomplete()
-        log_joint = safe_log(mixture.weights) + components.log_prob(points)
-        log_prob = log_sum_exp(log_joint, -1)
+        each = log_joint(mixture, points, incomplete)
+        log_prob = log_sum_exp(each, -1)
         possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
-        responsibilities = jnp.exp(log_joint - possible[:, None]) * weight[:, None]
+        responsibilities = jnp.exp(each - possible[:, None]) * weight[:, None]
         total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
+        components = _seeing(mixture, incomplete)
         return total, components.statistics(points, responsibilities)
 
     return jax.vmap(one)(mixtures)
+
+
+def log_joint(
+    mixture: Mixture, points: Float[Array, "n ..."], incomplete: bool
+) -> Float[Array, "n k"]:
+    """Log of weight times density; `incomplete` says that NaN stands for missing entries."""
+    return safe_log(mixture.weights) + _seeing(mixture, incomplete).log_prob(points)
+
+
+def _seeing(mixture: Mixture, incomplete: bool) -> Any:
+    """The components, able to see points with missing entries if there are such."""
+    components: Any = mixture.components
+    return (
+        components.incomplete() if incomplete and hasattr(components, "incomplete") else components
+    )
 
 
 def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
@@ -146,9 +159,9 @@ def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], An
     def over_block(points, weight):
         features = one.features(points, own)
         # Full float32 also where a matrix unit would round its input to fewer digits.
-        log_joint = offsets + jnp.matmul(coefficients[..., :own], features, precision="highest")
-        largest = log_joint.max(1)
-        terms = jnp.exp(log_joint - largest[:, None])
+        each = offsets + jnp.matmul(coefficients[..., :own], features, precision="highest")
+        largest = each.max(1)
+        terms = jnp.exp(each - largest[:, None])
         summed = terms.sum(1)
         total = (weight * (largest + jnp.log(summed))).sum(-1)
         responsibilities = terms * (weight / summed)[:, None]

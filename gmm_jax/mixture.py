@@ -114,6 +114,56 @@ class Mixture:
 
         return modes(self)
 
+    def marginal(self, dims: Any) -> "Mixture":
+        """The mixture of some features, `dims`; of a single number, a one-dimensional one."""
+        able = self._able("marginal", several=True)
+        return rebuild(Mixture, weights=self.weights, components=able.marginal(dims))
+
+    def condition(self, dims: Any, values: Any) -> "Mixture":
+        """The mixture of the other features where the features `dims` are known to be `values`.
+
+        Each weight is multiplied by the component's density of the values. For many rows of values
+        use `jax.vmap(lambda values: mixture.condition(dims, values))`.
+        """
+        able = self._able("condition", several=True)
+        components, log_prob = able.condition(dims, values)
+        weights = jax.nn.softmax(safe_log(self.weights) + log_prob)
+        return rebuild(Mixture, weights=weights, components=components)
+
+    def cdf(self, x: ArrayLike | Sequence[Any]) -> Float[Array, "..."]:
+        """Share of the mixture below each point, of one-dimensional components."""
+        able = self._able("cdf", several=False)
+        points, batch = self._points(x)
+        return (able.cdf(points) @ self.weights).reshape(batch)
+
+    def icdf(self, q: Any) -> np.ndarray:
+        """The points that shares `q` of the mixture lie below; see `quantiles`."""
+        from gmm_jax.quantiles import icdf
+
+        return icdf(self, q)
+
+    def hdr(self, mass: float | int) -> list[tuple[float, float]]:
+        """Intervals of the smallest region that holds the share `mass`; see `quantiles`."""
+        from gmm_jax.quantiles import hdr
+
+        return hdr(self, mass)
+
+    def _able(self, method: str, several: bool) -> Any:
+        """The components, if they have a method, and as many features as it needs.
+
+        Raises:
+            TypeError: they have not.
+        """
+        features = self.components.event_shape
+        if not hasattr(self.components, method) or (several and not features):
+            raise TypeError(
+                f"{method} is not for {type(self.components).__name__} components of "
+                f"{features[0] if features else 1} feature(s)."
+            )
+        if not several and features not in ((), (1,)):
+            raise TypeError(f"{method} is for one feature: take `marginal(j)` first.")
+        return self.components
+
     def _seeing(self, points: Array) -> "Mixture":
         """The mixture that can answer for points some of whose entries are missing."""
         components: Any = self.components

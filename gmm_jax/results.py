@@ -17,6 +17,7 @@ from gmm_jax._data import Frame, as_points
 from gmm_jax._numerics import categorical, log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
+from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.summaries import describe_draws, describe_point
 
@@ -127,6 +128,10 @@ class PointFit(Result):
     """Objective per unit of sample weight before each step of the run that was kept."""
     restarts: em.Fit | None
     """Every run: objective, status and steps; None where no search was needed."""
+    limits: Limits | None = None
+    """The structure of the mixture with booleans: true where a parameter was given."""
+    prior: Any = None
+    """In centred and scaled units; None for maximum likelihood."""
 
     @functools.cached_property
     def mixture(self) -> Mixture:
@@ -168,6 +173,47 @@ class PointFit(Result):
         points = np.asarray(self.data if data is None else data)
         self._enter(points)
         return np.where(np.isnan(points), self.mixture.impute(points), points)
+
+    @property
+    def icl(self) -> float:
+        """Integrated completed likelihood, BIC plus twice the entropy of the assignments.
+
+        Lower is better; overlapping components pay for it (Biernacki, Celeux and Govaert 2000).
+        """
+        entropy = np.asarray(self.assignment_entropy(), np.float64)
+        used = self.sample_weight > 0
+        return self.bic + 2 * float(self.sample_weight[used] @ entropy[used])
+
+    def marginal(self, dims: Any) -> Mixture:
+        """The mixture of some features; see `Mixture.marginal`."""
+        return self.mixture.marginal(dims)
+
+    def condition(self, dims: Any, values: Any) -> Mixture:
+        """The mixture of the other features, given some; see `Mixture.condition`."""
+        return self.mixture.condition(dims, values)
+
+    def cdf(self, x: Any) -> Array:
+        """Share below each point; see `Mixture.cdf`."""
+        return self.mixture.cdf(x)
+
+    def icdf(self, q: Any) -> np.ndarray:
+        """Quantiles; see `Mixture.icdf`."""
+        return self.mixture.icdf(q)
+
+    def hdr(self, mass: float | int) -> list[tuple[float, float]]:
+        """Highest-density region; see `Mixture.hdr`."""
+        return self.mixture.hdr(mass)
+
+    def standard_errors(
+        self, method: str = "bootstrap", n_resamples: int = 200, key: Array | None = None
+    ) -> Any:
+        """Standard errors of the parameters, by "bootstrap" or "information".
+
+        See `gmm_jax.standard_errors`.
+        """
+        from gmm_jax.standard_errors import standard_errors
+
+        return standard_errors(self, method, n_resamples, key)
 
     def sample(self, key: Array, n: int) -> tuple[Array, Array]:
         """Draw `n` points and the components that they came from."""

@@ -16,12 +16,13 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"diagnostics", "distributions", "families", "labellings", "proportions"},
     {"initial", "mean_and_scale", "mixture"},
     {"landscape", "priors"},
+    {"quantiles"},
     {"em", "gibbs", "importance"},
     {"mixture_posterior"},
     {"summaries"},
     {"results"},
     {"fitting", "models", "plotting"},
-    {"sampling"},
+    {"sampling", "selection", "standard_errors"},
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -33,9 +34,9 @@ CONFINED = {  # what may be imported where
     "matplotlib": {"plotting"},
     "sklearn": {"sklearn"},
     "arviz": {"arviz"},
-    "pandas": set(),
+    "pandas": {"selection"},
     "polars": set(),
-    "scipy": set(),
+    "scipy": {"quantiles", "standard_errors"},
 }
 HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
@@ -51,3 +52,28 @@ def test_a_model_of_your_own():
     densities = [np.exp(-((4.2 - shift - m) ** 2) / 2) / np.sqrt(2 * np.pi) for m in (0, 5)]
     expected = np.log(0.3 * densities[0] + 0.7 * densities[1])
     assert float(names["log_weight"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_how_many_components():
+    selection = run(BLOCKS[4])["selection"]
+    assert selection.best.mixture.n_components == 2
+    assert selection.best.bic == pytest.approx(123.4532, abs=1e-3)
+
+
+def test_standard_errors():
+    errors = run(BLOCKS[5])["errors"]
+    expected = [1.9843 / 8**0.5, 1.7795 / 12**0.5]
+    np.testing.assert_allclose(errors.components.means, expected, rtol=1e-3)
+
+
+def test_one_feature_given_another():
+    """By Bayes' rule and linear regression within each component."""
+    names = run(BLOCKS[6])
+    slopes, gaps = np.array([30 / 40, 35 / 45]), 172 - np.array([165, 178])
+    shares = stats.norm.pdf(gaps, 0, np.sqrt([40, 45]))
+    shares = shares / shares.sum()
+    means, scales = [62, 78] + slopes * gaps, np.sqrt([60 - 30**2 / 40, 80 - 35**2 / 45])
+    quantiles = names["weight"].icdf([0.05, 0.5, 0.95])
+    below = stats.norm.cdf(quantiles[:, None], means, scales) @ shares
+    np.testing.assert_allclose(below, [0.05, 0.5, 0.95], atol=1e-5)
+    assert len(names["bentos"].hdr(0.9)) == 2

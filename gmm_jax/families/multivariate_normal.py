@@ -11,9 +11,11 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import as_floats, per_component
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
+from gmm_jax.families import _split
 from gmm_jax.families.incomplete import Incomplete, SecondMoments
 from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
+from gmm_jax.families.normal import Normal
 
 
 @pytree
@@ -266,6 +268,21 @@ class MultivariateNormal:
         identity = jnp.broadcast_to(identity, self.scale_trils.shape)
         inverse = jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
         return jnp.matmul(jnp.swapaxes(inverse, 1, 2), inverse, precision="highest")
+
+    def marginal(self, dims: Any) -> "MultivariateNormal | Normal":
+        """The components of some features; of a single number, one-dimensional normals."""
+        chosen = np.array(_split.features(dims, *self.event_shape))
+        means, trils = self.means[:, chosen], _split.triangles(self.scale_trils[:, chosen])
+        if np.ndim(dims) == 0:
+            return rebuild(Normal, means=means[:, 0], scales=trils[:, 0, 0])
+        return rebuild(type(self), means=means, scale_trils=trils)
+
+    def condition(self, dims: Any, values: Any) -> tuple["MultivariateNormal", Float[Array, "k"]]:
+        """The other features given `values` of some, and the log density of these values."""
+        known = _split.features(dims, *self.event_shape, some_left=True)
+        row = _split.as_row(values, len(known), self.means.dtype)
+        means, trils, log_prob = _split.given(self.means, self.scale_trils, known, row)
+        return rebuild(type(self), means=means, scale_trils=trils), log_prob
 
     def _peak(self) -> Float[Array, "k"]:
         diagonals = jnp.diagonal(self.scale_trils, axis1=1, axis2=2)

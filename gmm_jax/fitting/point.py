@@ -56,6 +56,7 @@ def fit_point(
     centred, padded_weight = padded(centred, weight, -(-rows // block) * block)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)
     limits = Limits(held, np.asarray(SCALE_FLOOR, dtype), sharing)
+    inside_prior = prior and setting.prior_inside(prior, frame, k, event, dtype)
     # NumPy's generator: compiling JAX's would take longer than everything else here.
     generator = np.random.default_rng(0 if key is None else np.asarray(jax.random.key_data(key)))
     found = _run(
@@ -63,9 +64,7 @@ def fit_point(
         centred.reshape(-1, block, *event),
         padded_weight.astype(dtype).reshape(-1, block),
         values,
-        MaximumLikelihood()
-        if prior is None
-        else setting.prior_inside(prior, frame, k, event, dtype),
+        MaximumLikelihood() if prior is None else inside_prior,
         limits,
         np.asarray(TOL[dtype.name] if tol is None else tol, dtype),
         family=family,
@@ -81,7 +80,8 @@ def fit_point(
     status = int(restarts.status[best])
     if status in ADVICE:
         warn(f"{em.MEANING[status]}, whichever of the {n_restarts} starts. {ADVICE[status]}")
-    named = bool(known) or not getattr(prior, "exchangeable", True)
+    apart = any(not sharing.by_all(name) for name, _ in sharing.groups)
+    named = bool(known) or apart or not getattr(prior, "exchangeable", True)
     return PointFit(
         data=points,
         sample_weight=weight,
@@ -94,6 +94,8 @@ def fit_point(
         status=status,
         history=restarts.history[: restarts.steps[best], best] - volume / size,
         restarts=restarts,
+        limits=limits,
+        prior=inside_prior,
     )
 
 

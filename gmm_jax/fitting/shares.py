@@ -8,6 +8,7 @@ import numpy as np
 
 from gmm_jax import em, proportions
 from gmm_jax._data import float_dtype
+from gmm_jax.families.limits import Limits
 from gmm_jax.fitting import setting
 from gmm_jax.results import PointFit
 
@@ -23,7 +24,7 @@ def fit_shares(
     event, dtype = points.shape[1:], float_dtype(points)
     k = next(iter(known.values())).shape[0]
     frame = setting.choose_frame(points, weight, family, None)
-    known_mixture, _ = setting.known_inside(known, family, frame, k, event, dtype)
+    known_mixture, held = setting.known_inside(known, family, frame, k, event, dtype)
     values = jax.tree.map(jnp.asarray, known_mixture)
     distinct, inverse = np.unique(points[weight > 0], axis=0, return_inverse=True)
     counts = np.bincount(inverse.ravel(), weight[weight > 0])
@@ -48,6 +49,7 @@ def fit_shares(
         status=em.CONVERGED,
         history=np.array([log_likelihood / counts.sum()]),
         restarts=None,
+        limits=Limits(held, np.zeros((), dtype)),
     )
 
 

@@ -1,0 +1,311 @@
+"""How many components: fit each number, reject what merely fits ties, compare the rest."""
+
+import functools
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from gmm_jax import em
+from gmm_jax._data import as_points
+from gmm_jax._warnings import FitWarning
+from gmm_jax.fitting import arguments, fit, setting
+from gmm_jax.results import PointFit
+
+CRITERIA = ("bic", "icl", "aic", "held_out")
+NARROW = 0.01
+"""A component this much narrower than its neighbour must rest on more than a few values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One number of components: its best fit, and why it may not be chosen."""
+
+    fit: PointFit
+    problem: str
+    """Empty for a sound fit."""
+    held_out: np.ndarray | None
+    """Log density of each point under the fit to the other folds, where that was asked for."""
+    covariance_type: str | None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What the table shows, by column; criteria are NaN where the fit was rejected."""
+        fit, sound = self.fit, not self.problem
+        row = {
+            "family": self.covariance_type or type(fit.inside.components).__name__,
+            "n_components": fit.inside.n_components,
+            "n_parameters": fit.n_parameters,
+            "log_likelihood": fit.log_likelihood,
+        }
+        for name in ("bic", "icl", "aic"):
+            row[name] = getattr(fit, name) if sound else math.nan
+        if self.held_out is not None:
+            mean = float(np.average(self.held_out, weights=fit.sample_weight))
+            row["held_out"] = mean if sound else math.nan
+        return row | {"status": f"rejected: {self.problem}" if self.problem else fit.message}
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What `select` found: print it for a table."""
+
+    table: list[dict[str, Any]]
+    """A row for each number of components and family."""
+    best: PointFit
+    """The fit that was chosen."""
+    criterion: str
+
+    def to_frame(self) -> Any:
+        """The table as a pandas data frame."""
+        import pandas
+
+        return pandas.DataFrame(self.table)
+
+    def __str__(self) -> str:
+        names = [name for name in self.table[0] if name != "status"]
+        lines = [
+            "".join(f"{name:>20}" if i == 0 else f"{name:>15}" for i, name in enumerate(names))
+        ]
+        for row in self.table:
+            cells = [f"{row[name]:>15.4f}" if isinstance(row[name], float) else f"{row[name]:>15}"
+                     for name in names[1:]]  # fmt: skip
+            lines.append(f"{row['family']:>20}{''.join(cells)}  {row['status']}")
+        k = self.best.inside.n_components
+        family = type(self.best.inside.components).__name__
+        return "\n".join([*lines, "", f"chosen by {self.criterion}: {k} components of {family}"])
+
+
+def select(
+    data: Any,
+    n_components: int | Iterable[int] = range(1, 7),
+    *,
+    family: Any = None,
+    covariance_type: str | Sequence[str] | None = None,
+    criterion: str = "bic",
+    n_folds: int = 10,
+    key: Array | None = None,
+    **options: Any,
+) -> Selection:
+    """Choose the number of components, and the family, by fitting each and comparing.
+
+    A fit whose likelihood comes from a spike on a few (near) equal values is rejected: a component
+    that collapsed, that explains no more distinct points than it has parameters, or that is far
+    narrower than its neighbour and rests on a few values. The best sound run of each number of
+    components stands in the table.
+
+    Args:
+        data: n points, or n rows of features, as for `fit`.
+        n_components: The numbers to try.
+        family: One family or a list of them; by default what `fit` takes.
+        covariance_type: One covariance structure of normal components or a list of them, in place
+            of a family.
+        criterion: "bic"; "icl" (BIC plus twice the entropy of the assignments: only separate
+            clusters count); "aic"; or "held_out" (mean log density per point by cross-validation:
+            the fewest parameters within one standard error of the highest).
+        n_folds: Into how many parts "held_out" divides the rows.
+        key: Random key of the starts and folds; fixed if left out.
+        options: Passed on to `fit`: sample_weight, n_restarts, start, max_steps, tol, fixed...
+
+    Returns:
+        The table and the best fit.
+
+    Raises:
+        ValueError: no number of components gives a sound fit, or an unknown criterion.
+
+    Example:
+        >>> import gmm_jax
+        >>> from gmm_jax.datasets import BENTOS
+        >>> gmm_jax.select(BENTOS, range(1, 4)).best.mixture.n_components
+        2
+    """
+    arguments.one_of("criterion", criterion, CRITERIA)
+    n_folds = arguments.whole("n_folds", n_folds, 2)
+    points = as_points(data, missing=True)
+    weight = arguments.as_weights(options.pop("sample_weight", None), points.shape[0])
+    numbers = list(n_components) if isinstance(n_components, Iterable) else [n_components]
+    families = [{"family": f} for f in (family if isinstance(family, list | tuple) else [family])]
+    if covariance_type is not None:
+        types = [covariance_type] if isinstance(covariance_type, str) else covariance_type
+        families = [{"covariance_type": each, "family": family} for each in types]
+    if not numbers or not families:
+        raise ValueError("n_components and family must name at least one candidate.")
+    values, inverse = np.unique(points[weight > 0], axis=0, return_inverse=True)
+    named = bool(options.get("fixed")) or not getattr(options.get("prior"), "exchangeable", True)
+    groups = _Groups(points, weight, len(values), inverse.ravel(), named)
+    folds = _folds(weight, n_folds, key) if criterion == "held_out" else []
+    enough = [k for k in numbers if arguments.whole("n_components", k) <= len(values)]
+    candidates = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # the table says it
+        for chosen in families:
+            run = functools.partial(fit, **chosen, key=key, method="em", **options)
+            label = chosen.get("covariance_type")
+            candidates += [_candidate(run, groups, folds, k, label) for k in enough]
+    return _choose(candidates, criterion)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The data, which of the rows that count are equal, and whether components have names."""
+
+    points: np.ndarray
+    weight: np.ndarray
+    count: int
+    inverse: np.ndarray
+    named: bool
+
+
+def _folds(weight: np.ndarray, n_folds: int, key: Array | None) -> list[np.ndarray]:
+    """Which rows each fold holds out; a row is in one fold, whatever its weight."""
+    used = np.flatnonzero(weight > 0)
+    seed = 1 if key is None else [1, *np.asarray(jax.random.key_data(key)).ravel()]
+    order = np.random.default_rng(seed).permutation(used)
+    return [order[i::n_folds] for i in range(min(n_folds, len(used)))]
+
+
+def _candidate(
+    run: Any, groups: _Groups, folds: list[np.ndarray], k: int, label: str | None
+) -> Candidate:
+    """Fit k components to all data, and to the data less each fold.
+
+    Folds differ in their sample weights alone, so that all fits share one compilation.
+    """
+    result, problem = _sound(run(groups.points, k, sample_weight=groups.weight), groups)
+    if not folds:
+        return Candidate(result, problem, None, label)
+    held_out = np.zeros(len(groups.points))
+    for i, fold in enumerate(folds):
+        if problem:
+            break
+        weight = groups.weight.copy()
+        weight[fold] = 0
+        rest, problem = _sound(run(groups.points, k, sample_weight=weight), groups)
+        held_out[fold] = np.asarray(rest.log_prob())[fold]
+        problem = problem and f"without fold {i}, {problem}"
+    return Candidate(result, problem, held_out, label)
+
+
+def _sound(result: PointFit, groups: _Groups) -> tuple[PointFit, str]:
+    """The best run that is no spike, or the fit as it is and what is wrong with it."""
+    problem = _problem(result, groups)
+    if not problem or result.restarts is None:
+        return result, problem
+    runs = result.restarts
+    for i in np.argsort(-np.asarray(runs.objective), kind="stable"):
+        if runs.status[i] in (em.COLLAPSED, em.NOT_FINITE):
+            continue
+        other = _another(result, int(i), groups.named)
+        if not _problem(other, groups):
+            return other, ""
+    return result, problem
+
+
+def _another(result: PointFit, i: int, named: bool) -> PointFit:
+    """The result that another run would have been."""
+    runs = result.restarts
+    assert runs is not None
+    mixture = jax.tree.map(lambda a: np.asarray(a)[i], runs.mixtures)
+    volume = result.sample_weight @ result.frame.log_volume(result.data)
+    other = replace(
+        result,
+        inside=mixture if named else setting.in_order(mixture),
+        status=int(runs.status[i]),
+        history=runs.history[: runs.steps[i], i] - volume / result.sample_weight.sum(),
+    )
+    log_prob = np.asarray(other.log_prob(), np.float64)
+    used = result.sample_weight > 0
+    return replace(other, log_likelihood=float(result.sample_weight[used] @ log_prob[used]))
+
+
+def _problem(result: PointFit, groups: _Groups) -> str:
+    """Say which component is a spike, and why; empty if none is."""
+    if result.status in (em.COLLAPSED, em.NOT_FINITE):
+        return em.MEANING[result.status]
+    components: Any = result.inside.components
+    if not np.all(components.centred):
+        return ""  # without a scale that can shrink the likelihood is bounded
+    k = result.inside.n_components
+    n_parameters = (result.n_parameters - (k - 1)) / k
+    used = result.sample_weight > 0
+    everyone = groups.weight > 0
+    shares = np.asarray(result.responsibilities(), np.float64)
+    distinct = np.zeros((groups.count, k))
+    np.maximum.at(distinct, groups.inverse[used[everyone]], shares[used])
+    explained = distinct.sum(0)
+    few = np.flatnonzero(explained < n_parameters + 0.5)
+    if few.size:
+        return (
+            f"component {few[0]} explains {explained[few[0]]:.1f} distinct points with "
+            f"{n_parameters:g} parameters"
+        )
+    return _needle(result, groups, shares * result.sample_weight[:, None], n_parameters)
+
+
+def _needle(result: PointFit, groups: _Groups, mass: np.ndarray, n_parameters: float) -> str:
+    """Look for a component much narrower than its neighbour, with its mass on a few values."""
+    k = mass.shape[1]
+    if k == 1:
+        return ""
+    used = groups.weight > 0
+    by_value = np.zeros((groups.count, k))
+    np.add.at(by_value, groups.inverse, mass[used])
+    total = mass.sum(0)
+    values = total**2 / (by_value**2).sum(0)  # how many equally heavy values it is worth
+    rows = ((result.data - result.frame.centre) / result.frame.unit).reshape(len(mass), -1)
+    rows = np.nan_to_num(rows)  # at the centre, where missing
+    means = (mass / total).T @ rows
+    width = np.array([_width(rows - m, w) for m, w in zip(means, (mass / total).T, strict=True)])
+    distance = ((means[:, None] - means) ** 2).sum(-1) + np.where(np.eye(k), np.inf, 0)
+    neighbour = width[distance.argmin(1)]
+    bad = np.flatnonzero((width < NARROW * neighbour) & (values < n_parameters + 1))
+    if bad.size == 0:
+        return ""
+    return (
+        f"component {bad[0]} is {width[bad[0]] / neighbour[bad[0]]:.1g} times as wide as its "
+        f"neighbour and sits on about {values[bad[0]]:.1f} values"
+    )
+
+
+def _width(deviations: np.ndarray, share: np.ndarray) -> float:
+    """Standard deviation, or with several features the d-th root of the ellipsoid's volume."""
+    covariance = (share[:, None] * deviations).T @ deviations
+    return float(np.exp(np.linalg.slogdet(covariance)[1] / (2 * len(covariance))))
+
+
+def _choose(candidates: list[Candidate], criterion: str) -> Selection:
+    """Rank the sound candidates.
+
+    Raises:
+        ValueError: there is none.
+    """
+    table = [candidate.row for candidate in candidates]
+    sound = [candidate for candidate in candidates if not candidate.problem]
+    if not sound:
+        reasons = [f"{row['n_components']}: {row['status']}" for row in table]
+        raise ValueError(
+            "n_components: none of the numbers tried gives a sound fit "
+            f"({'; '.join(reasons) or 'all exceed the number of distinct points'}). Try fewer "
+            "components, a family with fewer parameters, more n_restarts, or fit with a prior."
+        )
+    if criterion != "held_out":
+        best = min(sound, key=lambda c: getattr(c.fit, criterion)).fit
+        return Selection(table, best, criterion)
+    top = max(sound, key=lambda c: c.row["held_out"])
+    weight = top.fit.sample_weight
+    near = [c for c in sound if _close(np.asarray(top.held_out), np.asarray(c.held_out), weight)]
+    return Selection(table, min(near, key=lambda c: c.fit.n_parameters).fit, criterion)
+
+
+def _close(best: np.ndarray, other: np.ndarray, weight: np.ndarray) -> bool:
+    """Whether the mean difference is within its standard error, points being paired."""
+    difference = (best - other)[weight > 0]
+    weight = weight[weight > 0]
+    mean = np.average(difference, weights=weight)
+    variance = np.average((difference - mean) ** 2, weights=weight)
+    return bool(mean <= math.sqrt(variance / weight.sum()))

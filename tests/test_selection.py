@@ -1,0 +1,147 @@
+"""`select`: the number of components is found on simulated data, and spikes are rejected."""
+
+import jax
+import numpy as np
+import pytest
+
+import gmm_jax
+from gmm_jax import FitWarning, MultivariateNormal, Normal, select
+from gmm_jax.selection import CRITERIA
+
+
+def clusters(seed, d, n=180):
+    """Three clusters, far apart, of unequal shares and widths; one n, so that one compilation."""
+    rng = np.random.default_rng(seed)
+    z = rng.choice(3, n, p=[0.5, 0.3, 0.2])
+    scales = np.array([1.0, 0.7, 1.3])[z]
+    if d == 1:
+        return np.array([0.0, 12.0, 26.0])[z] + scales * rng.normal(size=n)
+    return np.array([[0, 0], [12, 1], [3, 14]])[z] + scales[:, None] * rng.normal(size=(n, d))
+
+
+def chosen(selection):
+    return selection.best.mixture.n_components
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_the_bentos_are_two(bentos, criterion):
+    selection = select(bentos, criterion=criterion)
+    assert chosen(selection) == 2
+    assert [row["n_components"] for row in selection.table] == [1, 2, 3, 4, 5, 6]
+    assert selection.criterion == criterion
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bentos_are_two_in_any_division(bentos, seed):
+    key = jax.random.key(seed)
+    assert chosen(select(bentos, range(1, 5), criterion="held_out", key=key)) == 2
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_the_bentos_are_two_with_many_starts(bentos, criterion, x64):
+    """More starts find more spikes; they are worth more likelihood than any penalty."""
+    selection = select(bentos, range(2, 5), criterion=criterion, n_restarts=60)
+    assert chosen(selection) == 2
+
+
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("criterion", ["bic", "icl", "held_out"])
+def test_three_clusters_are_found(criterion, seed, d):
+    assert chosen(select(clusters(seed, d), range(1, 5), criterion=criterion)) == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("criterion", ["bic", "held_out"])
+def test_heavy_ties_make_no_components(criterion, seed):
+    rounded = np.round(clusters(seed, 1) * 2) / 2
+    assert len(np.unique(rounded)) < 40
+    assert chosen(select(rounded, range(1, 5), criterion=criterion)) == 3
+
+
+def test_weight_three_is_three_copies():
+    x = clusters(5, 1)[:170]
+    weight = np.where(np.arange(170) < 5, 3, 1)
+    weighted = select(x, range(1, 5), sample_weight=weight)
+    copied = select(np.repeat(x, weight), range(1, 5))
+    assert chosen(weighted) == chosen(copied) == 3
+    for a, b in zip(weighted.table[:3], copied.table[:3], strict=True):
+        for name in ("bic", "icl", "aic", "log_likelihood"):
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-4)
+    held_out = select(x, range(1, 5), sample_weight=weight, criterion="held_out")
+    assert chosen(held_out) == 3
+
+
+def test_a_spike_of_equal_values_is_rejected_with_its_reason():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 1, 150), np.full(30, 5.0)])
+    selection = select(x, [1, 2])
+    assert chosen(selection) == 1
+    assert selection.table[1]["status"].startswith("rejected: ")
+    assert np.isnan(selection.table[1]["bic"])
+    assert "rejected" in str(selection)
+
+
+def test_a_narrow_component_of_many_points_is_kept():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 1, 90), rng.normal(4, 1e-4, 90)])
+    assert chosen(select(x, [1, 2])) == 2
+
+
+def test_criteria_by_hand(bentos, x64):
+    """ICL from the definition, on overlapping components; AIC and BIC of the same fit."""
+    x = np.random.default_rng(3).normal([0, 2], 1, (50, 2)).ravel()
+    weight = np.arange(100) % 3
+    best = select(x, 2, sample_weight=weight).best
+    w, (m, s) = np.asarray(best.mixture.weights), jax.tree.leaves(best.mixture.components)
+    joint = w * np.exp(-(((x[:, None] - m) / s) ** 2) / 2) / s / np.sqrt(2 * np.pi)
+    shares = joint / joint.sum(1, keepdims=True)
+    entropy = -(shares * np.log(shares)).sum(1)
+    log_likelihood = weight @ np.log(joint.sum(1))
+    expected = -2 * log_likelihood + 5 * np.log(weight.sum()) + 2 * weight @ entropy
+    np.testing.assert_allclose(best.icl, expected, rtol=1e-9)
+
+
+def test_held_out_by_hand(x64):
+    """One normal: each fold's log density at the mean and spread of the rest."""
+    x = np.random.default_rng(1).normal(3, 2, 12)
+    got = select(x, 1, criterion="held_out", n_folds=12).table[0]["held_out"]
+    rest = [np.delete(x, i) for i in range(12)]
+    z = [(x[i] - r.mean()) / r.std() for i, r in enumerate(rest)]
+    expected = np.mean([-(a**2) / 2 - np.log(r.std() * np.sqrt(2 * np.pi))
+                        for a, r in zip(z, rest, strict=True)])  # fmt: skip
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_families_compete():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(180, 2)) @ np.array([[1, 0.95], [0, 0.3]])
+    selection = select(x, [1, 2], family=[Normal, MultivariateNormal])
+    assert isinstance(selection.best.mixture.components, MultivariateNormal)
+    assert chosen(selection) == 1
+    frame = selection.to_frame()
+    assert list(frame.family) == ["Normal"] * 2 + ["MultivariateNormal"] * 2
+    assert list(frame.n_parameters) == [4, 9, 5, 11]
+
+
+@pytest.mark.filterwarnings(f"error::{FitWarning.__module__}.FitWarning")
+def test_nothing_sound_says_what_to_do():
+    with pytest.raises(ValueError, match="Try fewer components, a family with fewer parameters"):
+        select([1.0, 1.0, 2.0, 2.0], [2])
+    with pytest.raises(ValueError, match="exceed the number of distinct points"):
+        select([1.0, 1.0, 2.0, 2.0], [3])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"criterion": "loo"}, "criterion must be one of"),
+        ({"n_components": []}, "must name at least one candidate"),
+        ({"n_components": [0]}, "n_components must be at least 1"),
+        ({"sample_weight": [1]}, "sample_weight must have one entry"),
+        ({"n_folds": 1}, "n_folds must be at least 2"),
+    ],
+)
+def test_bad_arguments(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        gmm_jax.select([1.0, 2.0, 4.0], **arguments)
