@@ -145,11 +145,24 @@ def step(
     Returns:
         The mixtures after the step with the objective before it, and what the step saw.
     """
-    totals, statistics = expectation(state.mixtures, data, sample_weight)
-    objective = (totals + jax.vmap(prior.log_prob)(state.mixtures)) / sample_weight.sum()
-    proposed = jax.vmap(prior.mode, (0, 0, 0, None))(state.mixtures, statistics, held, floor)
-    moved = jax.vmap(_distance)(proposed, state.mixtures)
-    return State(proposed, objective), Info(state.mixtures, objective, moved)
+    sums = expectation(state.mixtures, data, sample_weight)
+    return _maximise(state.mixtures, sums, sample_weight.sum(), prior, held, floor)
+
+
+def _maximise(
+    mixtures: Mixture,
+    sums: tuple[Float[Array, "r"], Any],
+    size: Float[Array, "..."],
+    prior: Any,
+    held: Mixture,
+    floor: Float[Array, ""],
+) -> tuple[State, Info]:
+    """The second half of a step: the mode of what the sums over the data imply."""
+    totals, statistics = sums
+    objective = (totals + jax.vmap(prior.log_prob)(mixtures)) / size
+    proposed = jax.vmap(prior.mode, (0, 0, 0, None))(mixtures, statistics, held, floor)
+    moved = jax.vmap(_distance)(proposed, mixtures)
+    return State(proposed, objective), Info(mixtures, objective, moved)
 
 
 def _distance(a: Mixture, b: Mixture) -> Float[Array, ""]:
@@ -197,7 +210,58 @@ def run(
     [1] Varadhan and Roland (2008), "Simple and globally convergent methods for accelerating the
         convergence of any EM algorithm", scheme S3.
     """
-    eps = jnp.finfo(starts.weights.dtype).eps
+    size = sample_weight.sum()
+
+    def advance(taken, path):
+        sums = expectation(path.mixtures, data, sample_weight)
+        return follow(taken, path, sums, size, prior, held, floor, tol)
+
+    n_runs, dtype = len(starts.weights), starts.weights.dtype
+    path, history, steps = iterate(advance, begin(starts), n_runs, max_steps, dtype)
+    status = conclude(path, size, held, floor)
+    return Fit(path.mixtures, path.objective, status, steps, history)
+
+
+class Path(NamedTuple):
+    """Where r runs stand, and the two plain steps that they extrapolate from."""
+
+    mixtures: Mixture
+    objective: Float[Array, "r"]
+    status: Int[Array, "r"]
+    first: Info
+    second: Info
+    fallback: Mixture
+
+
+def begin(starts: Mixture) -> Path:
+    """Where accelerated runs stand before their first step."""
+    nothing = jnp.zeros_like(starts.weights[:, 0])
+    info = Info(starts, nothing, nothing)
+    return Path(starts, nothing, jnp.full(nothing.shape, RUNNING), info, info, starts)
+
+
+def follow(
+    taken: Int[Array, ""],
+    path: Path,
+    sums: tuple[Float[Array, "r"], Any],
+    size: Float[Array, "..."],
+    prior: Any,
+    held: Mixture,
+    floor: Float[Array, ""],
+    tol: Float[Array, ""],
+) -> tuple[Path, Float[Array, "r"], Bool[Array, "r"]]:
+    """Take one step of `run`, from sums over the data wherever those come from.
+
+    Args:
+        taken: How many steps came before.
+        path: From `begin` or the step before.
+        sums: What `expectation` gives at `path.mixtures`.
+        size: Sum of the sample weights; r of them when each run has data of its own.
+
+    The other arguments are those of `run`. Returns the next path, the objective and which runs
+    are done, as `iterate` wants.
+    """
+    eps = jnp.finfo(path.mixtures.weights.dtype).eps
 
     def first(path, info, after):
         return path._replace(first=info, mixtures=after), info.objective, path.status
@@ -220,38 +284,23 @@ def run(
         objective = jnp.where(better, info.objective, path.second.objective)
         return path._replace(mixtures=mixtures), objective, path.status
 
-    def advance(taken, path):
-        state, info = step(
-            State(path.mixtures, path.objective), data, sample_weight, prior, held, floor
-        )
-        path, objective, status = jax.lax.switch(
-            taken % 3, (first, second, third), path, info, state.mixtures
-        )
-        failed = ~jnp.isfinite(objective)
-        status = jnp.where(failed, NOT_FINITE, status)
-        path = path._replace(objective=objective, status=status)
-        return path, objective, status != RUNNING
+    state, info = _maximise(path.mixtures, sums, size, prior, held, floor)
+    path, objective, status = jax.lax.switch(
+        taken % 3, (first, second, third), path, info, state.mixtures
+    )
+    status = jnp.where(jnp.isfinite(objective), status, NOT_FINITE)
+    path = path._replace(objective=objective, status=status)
+    return path, objective, status != RUNNING
 
-    nothing = jnp.zeros_like(starts.weights[:, 0])
-    info = Info(starts, nothing, nothing)
-    start = _Path(starts, nothing, jnp.full(nothing.shape, RUNNING), info, info, starts)
-    path, history, steps = iterate(advance, start, len(nothing), max_steps, nothing.dtype)
-    empty = (path.mixtures.weights * sample_weight.sum() < 0.5) & ~held.weights
+
+def conclude(
+    path: Path, size: Float[Array, "..."], held: Mixture, floor: Float[Array, ""]
+) -> Int[Array, "r"]:
+    """Status of each run: as the loop left it, or COLLAPSED."""
+    empty = (path.mixtures.weights * size[..., None] < 0.5) & ~held.weights
     collapsed = jax.vmap(lambda m: m.components.collapsed(floor))(path.mixtures) | empty
     bad = jnp.any(collapsed, -1) & (path.status != NOT_FINITE)
-    status = jnp.where(bad, COLLAPSED, path.status)
-    return Fit(path.mixtures, path.objective, status, steps, history)
-
-
-class _Path(NamedTuple):
-    """Where r runs stand, and the two plain steps that they extrapolate from."""
-
-    mixtures: Mixture
-    objective: Float[Array, "r"]
-    status: Int[Array, "r"]
-    first: Info
-    second: Info
-    fallback: Mixture
+    return jnp.where(bad, COLLAPSED, path.status)
 
 
 def _extrapolate(a: Mixture, b: Mixture, c: Mixture, held: Mixture) -> Mixture:
