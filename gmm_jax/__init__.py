@@ -10,6 +10,8 @@ from typing import Any
 from gmm_jax._warnings import FitWarning
 from gmm_jax.families import Bernoulli, MultivariateNormal, Normal
 from gmm_jax.fitting import fit
+from gmm_jax.fitting.many import fit_many
+from gmm_jax.many_fits import ManyFits
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit, PosteriorFit
@@ -21,12 +23,14 @@ __all__ = [
     "Bernoulli",
     "DirichletNormalGamma",
     "FitWarning",
+    "ManyFits",
     "Mixture",
     "MultivariateNormal",
     "Normal",
     "PointFit",
     "PosteriorFit",
     "fit",
+    "fit_many",
     "importance_resample",
     "models",
 ]
