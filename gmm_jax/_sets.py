@@ -76,21 +76,6 @@ class Sets(NamedTuple):
                 except ValueError as exact:
                     raise ValueError(f"data_sets[{i}]: {exact}") from error
             raise
-        if family.centred:
-            self._check_spread(used)
-
-    def _check_spread(self, used: np.ndarray) -> None:
-        blank = used.reshape(-1, *(1,) * len(self.event))
-        high = np.maximum.reduceat(np.where(blank, self.points, -np.inf), self.begins)
-        low = np.minimum.reduceat(np.where(blank, self.points, np.inf), self.begins)
-        constant = (high == low).reshape(self.count, -1)
-        if constant.any():
-            i, j = np.argwhere(constant)[0]
-            where = f"column {j} of data_sets[{i}] is" if self.event else f"data_sets[{i}] is all"
-            raise ValueError(
-                f"{where} the same number, {high[i].ravel()[j]:g}: no scale can be estimated. "
-                f"Leave that set out."
-            )
 
 
 def as_sets(data_sets: Any, sample_weight: Any = None) -> Sets:
@@ -162,21 +147,38 @@ def _joined(parts: list[np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(parts), np.array([len(part) for part in parts])
 
 
-def frames(points: np.ndarray, sample_weight: np.ndarray, centred: bool) -> Frame:
-    """A centre and a unit for each of s sets, (s,) or (s, d), as `Frame.of` finds for one."""
-    s, _, *event = points.shape
+def framed(
+    members: np.ndarray, points: np.ndarray, sample_weight: np.ndarray, centred: bool
+) -> tuple[Frame, np.ndarray]:
+    """Centre and scale each of s sets, as `Frame.of` does with one.
+
+    Returns:
+        The centres and units, (s,) or (s, d), and the data in them, (s, d, n).
+
+    Raises:
+        ValueError: all points of a set are equal; the message names its index in `members`.
+    """
+    s, n, *event = points.shape
+    # Points on the last axis, where NumPy's reductions are fast.
+    flat = np.ascontiguousarray(np.swapaxes(points.reshape(s, n, -1), 1, 2), np.float64)
     if not centred:
-        return Frame(np.zeros((s, *event)), np.ones((s, *event)))
-    flat = points.reshape(*points.shape[:2], -1).astype(np.float64)
-    share = (sample_weight / sample_weight.sum(1, keepdims=True))[:, None]
-    first = np.argmax(sample_weight > 0, axis=1)
-    middle = flat[np.arange(s), first][:, None]
-    centre = middle + share @ (flat - middle)
-    deviations = np.where(sample_weight[:, :, None] > 0, flat - centre, 0)
-    largest = np.abs(deviations).max(1, keepdims=True)
-    safe = np.where(largest > 0, largest, 1)
-    deviations /= safe
-    spread = np.sqrt(share @ (deviations * deviations)) * safe
-    constant = spread <= 8 * np.finfo(points.dtype).eps * np.abs(centre)
+        return Frame(np.zeros((s, *event)), np.ones((s, *event))), flat
+    share = (sample_weight / sample_weight.sum(1, keepdims=True))[:, :, None]
+    middle = flat[np.arange(s), :, np.argmax(sample_weight > 0, axis=1)][:, :, None]
+    flat -= middle
+    move = flat @ share
+    flat -= move
+    flat *= (sample_weight > 0)[:, None]
+    largest = np.maximum(flat.max(-1, keepdims=True), -flat.min(-1, keepdims=True))
+    if np.any(largest == 0):
+        i, j, _ = np.argwhere(largest == 0)[0]
+        where = f"column {j} of data_sets[{members[i]}]" if event else f"data_sets[{members[i]}]"
+        raise ValueError(
+            f"{where} is the same number throughout, {middle[i, j, 0]:g}: no scale can be "
+            f"estimated. Leave that set out."
+        )
+    spread = np.sqrt(((flat / largest) ** 2) @ share) * largest
+    constant = spread <= 8 * np.finfo(points.dtype).eps * np.abs(middle + move)
     unit = np.exp2(np.round(np.log2(np.where(constant, 1, spread))))
-    return Frame(centre.reshape(s, *event), unit.reshape(s, *event))
+    flat /= unit
+    return Frame((middle + move).reshape(s, *event), unit.reshape(s, *event)), flat

@@ -24,7 +24,7 @@ UNROLLED = 96
 
 
 def expectation(
-    mixtures: Mixture, data: Float[Array, "s n ..."], sample_weight: Float[Array, "s n"]
+    mixtures: Mixture, data: Float[Array, "d n s"], sample_weight: Float[Array, "n s"]
 ) -> tuple[Float[Array, "s"], Any]:
     """Sum log density and statistics over the points of each of s sets, each with its mixture.
 
@@ -33,9 +33,10 @@ def expectation(
     is one, so that no digits are lost; another family goes set by set under `vmap`.
     """
     components = mixtures.components
+    one = jax.tree.map(lambda a: a[0], components)
+    rows = _rows(data, one.event_shape)
     if hasattr(components, "features"):
-        one = jax.tree.map(lambda a: a[0], components)
-        terms = jax.eval_shape(lambda x: one.features(x), data[0]).shape[0]
+        terms = jax.eval_shape(lambda x: one.features(x), rows[0]).shape[0]
         if terms * mixtures.weights.shape[1] <= UNROLLED:
             return _unrolled(mixtures, data, sample_weight)
 
@@ -43,16 +44,19 @@ def expectation(
         alone = jax.tree.map(lambda a: a[None], mixture)
         return jax.tree.map(lambda a: a[0], em.expectation(alone, points[None], weight[None]))
 
-    return jax.vmap(one_set)(mixtures, data, sample_weight)
+    return jax.vmap(one_set)(mixtures, rows, sample_weight.T)
+
+
+def _rows(data: Float[Array, "d n s"], event: tuple[int, ...]) -> Float[Array, "s n ..."]:
+    """The points of each set, as families take them."""
+    return jnp.moveaxis(data, (2, 1), (0, 1)).reshape(*data.shape[:0:-1], *event)
 
 
 def _unrolled(
-    mixtures: Mixture, data: Float[Array, "s n ..."], sample_weight: Float[Array, "s n"]
+    mixtures: Mixture, data: Float[Array, "d n s"], sample_weight: Float[Array, "n s"]
 ) -> tuple[Float[Array, "s"], Any]:
     """Log density and statistics from features, one component and one feature at a time."""
-    (s, n), k = sample_weight.shape, mixtures.weights.shape[1]
-    planes, weight = jnp.moveaxis(data.reshape(s, n, -1), 0, 2), sample_weight.T  # n d s
-    planes = jnp.moveaxis(planes, 1, 0)
+    k = mixtures.weights.shape[1]
     origins, components = _about_means(mixtures.components)
     coefficients, constants = jax.vmap(lambda c: c.natural())(components)
     constants = (constants + safe_log(mixtures.weights)).T
@@ -60,9 +64,9 @@ def _unrolled(
     one = jax.tree.map(lambda a: a[0], components)
 
     def features_of(j):
-        points = planes if origins is None else planes - origins[j][:, None]
-        rows = points.reshape(-1, n * s).T.reshape(-1, *data.shape[2:])
-        return [column.reshape(n, s) for column in one.features(rows)]
+        points = data if origins is None else data - origins[j][:, None]
+        rows = points.reshape(len(data), -1).T.reshape(-1, *one.event_shape)
+        return [column.reshape(data.shape[1:]) for column in one.features(rows)]
 
     features = [features_of(j) for j in range(k)]
     log_joint = [
@@ -72,8 +76,8 @@ def _unrolled(
     largest = functools.reduce(jnp.maximum, log_joint)
     terms = [jnp.exp(term - largest) for term in log_joint]
     summed = functools.reduce(jnp.add, terms)
-    totals = (weight * (largest + jnp.log(summed))).sum(0)
-    shares = weight / summed
+    totals = (sample_weight * (largest + jnp.log(summed))).sum(0)
+    shares = sample_weight / summed
     responsibilities = [term * shares for term in terms]
     counts = jnp.stack([r.sum(0) for r in responsibilities], -1)
     sums = [
@@ -97,8 +101,8 @@ def _about_means(components: Any) -> tuple[Any, Any]:
 
 def run(
     starts: Mixture,
-    data: Float[Array, "s n ..."],
-    sample_weight: Float[Array, "s n"],
+    data: Float[Array, "d n s"],
+    sample_weight: Float[Array, "n s"],
     prior: Any,
     held: Mixture,
     floor: Float[Array, ""],
@@ -111,14 +115,14 @@ def run(
     `max_steps`, static, bounds `most`. A run that is to be continued from its mixture should stop
     after a multiple of three steps, where the accelerated steps begin again.
     """
-    size = sample_weight.sum(1)
+    size = sample_weight.sum(0)
 
     def advance(taken, path):
         sums = expectation(path.mixtures, data, sample_weight)
         path, objective, done = em.follow(taken, path, sums, size, prior, held, floor, tol)
         return path, objective, done | (taken + 1 >= most)
 
-    n_sets, dtype = sample_weight.shape[0], sample_weight.dtype
+    n_sets, dtype = sample_weight.shape[1], sample_weight.dtype
     path, history, steps = iterate(advance, em.begin(starts), n_sets, max_steps, dtype)
     status = em.conclude(path, size, held, floor)
     return em.Fit(path.mixtures, path.objective, status, steps, history)

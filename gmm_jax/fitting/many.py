@@ -12,7 +12,7 @@ from jax import Array
 from gmm_jax import em, side_by_side
 from gmm_jax._data import Frame, bucket, float_dtype
 from gmm_jax._pytree import rebuild
-from gmm_jax._sets import Sets, as_sets, frames
+from gmm_jax._sets import Sets, as_sets, framed
 from gmm_jax._warnings import warn
 from gmm_jax.fitting import arguments
 from gmm_jax.fitting.point import ADVICE, SCALE_FLOOR, TOL
@@ -21,10 +21,11 @@ from gmm_jax.many_fits import ManyFits
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
 
-ROUND = 12
-"""Steps between which sets that are done make room; a multiple of three, see `side_by_side`."""
-LANES, FEW_LANES = 256, 32
-"""Sets that step together, and how many do when few are left."""
+ROUND = 6, 24
+"""Fewest and most steps before sets that are done make room; multiples of three, after which
+accelerated steps begin again."""
+LANES = 16, 256
+"""Sets that step together when few are left, and before."""
 
 
 def fit_many(
@@ -88,11 +89,12 @@ def fit_many(
     )
     result = _Found.empty(sets.count, k, chosen, sets.event, dtype)
     for members, points, weight in sets.groups(bucket):
-        frame = frames(points, weight, chosen.centred)
-        centred = ((points - frame.centre[:, None]) / frame.unit[:, None]).astype(dtype)
+        frame, inside = framed(members, points, weight, chosen.centred)
         result.set_frame(members, frame)
         for numbers in uniforms[:, members]:
-            job = _Job(numbers, centred, weight.astype(dtype), chosen, start, tol)
+            job = _Job(
+                numbers, inside.astype(dtype), weight.astype(dtype), chosen, sets.event, start, tol
+            )
             result.improve(members, *job.run(max_steps))
     _warn(result.status, n_restarts)
     return result.conclude(sets, chosen, k, f"the best of {n_restarts} starts for each")
@@ -101,16 +103,16 @@ def fit_many(
 class _Job:
     """One start for each set of equal padded length, run to its end."""
 
-    def __init__(self, uniforms, data, weight, family, start, tol):
+    def __init__(self, uniforms, data, weight, family, event, start, tol):
         self.uniforms, self.data, self.weight = uniforms, data, weight
-        self.family, self.start = family, start
+        self.family, self.event, self.start = family, event, start
         self.tol = np.asarray(tol, data.dtype)
         self.floor = np.asarray(SCALE_FLOOR, data.dtype)
 
     def run(self, max_steps: int) -> tuple[Mixture, np.ndarray, np.ndarray, np.ndarray]:
         """Mixtures, objectives, status and steps."""
         n_sets, k = self.uniforms.shape[0], self.uniforms.shape[2]
-        shapes = {"weights": (k,), **self.family.shapes(k, self.data.shape[2:])}
+        shapes = {"weights": (k,), **self.family.shapes(k, self.event)}
         blank = {n: np.zeros((n_sets, *s), self.data.dtype) for n, s in shapes.items()}
         mixtures = rebuild(
             Mixture, weights=blank.pop("weights"), components=rebuild(self.family, **blank)
@@ -119,9 +121,9 @@ class _Job:
         status, steps = np.zeros(n_sets, int), np.zeros(n_sets, int)
         left, taken = np.arange(n_sets), 0
         while len(left) and taken < max_steps:
-            most = min(ROUND, max_steps - taken)
+            most = min(max(ROUND[0], min(ROUND[1], taken)), max_steps - taken)
             going = []
-            for members in _lanes(left, self.data.shape[1]):
+            for members in _lanes(left, self.data.shape[2]):
                 now = members[members >= 0]
                 fit = self._advance(members, None if taken == 0 else mixtures, most)
                 jax.tree.map(lambda a, b, i=now: a.__setitem__(i, b[: len(i)]), mixtures, fit[0])
@@ -139,7 +141,12 @@ class _Job:
         data = self.data[members]
         if mixtures is None:
             mixtures = _begin(
-                self.uniforms[members], data, weight, family=self.family, start=self.start
+                self.uniforms[members],
+                data,
+                weight,
+                family=self.family,
+                event=self.event,
+                start=self.start,
             )
         else:
             mixtures = jax.tree.map(lambda a: a[members], mixtures)
@@ -148,17 +155,18 @@ class _Job:
 
 def _lanes(left: np.ndarray, n: int) -> Iterator[np.ndarray]:
     """Divide sets into groups of one of two sizes, filled up with -1."""
-    size = FEW_LANES if len(left) <= 2 * FEW_LANES or n > 2048 else LANES
+    size = LANES[len(left) > 4 * LANES[0] and n <= 2048]
     for begin in range(0, len(left), size):
         part = left[begin : begin + size]
         yield np.pad(part, (0, size - len(part)), constant_values=-1)
 
 
-@functools.partial(jax.jit, static_argnames=("family", "start"))
-def _begin(uniforms, data, weight, *, family, start):
+@functools.partial(jax.jit, static_argnames=("family", "event", "start"))
+def _begin(uniforms, data, weight, *, family, event, start):
     """A start for each set."""
     k = uniforms.shape[2]
-    centres, spread = jax.vmap(STARTS[start])(uniforms, data, weight)
+    rows = jnp.swapaxes(data, 1, 2).reshape(*weight.shape, *event)
+    centres, spread = jax.vmap(STARTS[start])(uniforms, rows, weight)
     components = jax.vmap(family.around)(centres[:, 0], jnp.maximum(spread[:, 0], 0.01))
     weights = jnp.full((data.shape[0], k), 1 / k, data.dtype)
     return rebuild(Mixture, weights=weights, components=components)
@@ -168,7 +176,15 @@ def _begin(uniforms, data, weight, *, family, start):
 def _advance(mixtures, data, weight, floor, tol, most):
     held = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), mixtures)
     fit = side_by_side.run(
-        mixtures, data, weight, MaximumLikelihood(), held, floor, tol, most, ROUND
+        mixtures,
+        jnp.moveaxis(data, 0, 2),
+        weight.T,
+        MaximumLikelihood(),
+        held,
+        floor,
+        tol,
+        most,
+        ROUND[1],
     )
     return fit.mixtures, fit.objective, fit.status, fit.steps
 
