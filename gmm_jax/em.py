@@ -267,7 +267,8 @@ def follow(
         return path._replace(first=info, mixtures=after), info.objective, path.status
 
     def second(path, info, after):
-        rate = jnp.clip(info.moved / path.first.moved, 0, 1 - 1e-4)
+        before = jnp.maximum(path.first.moved, jnp.finfo(eps.dtype).tiny)
+        rate = jnp.clip(info.moved / before, 0, 1 - 1e-4)
         gain = info.objective - path.first.objective
         drowned = gain <= 4 * eps * (1 + jnp.abs(info.objective))
         near = info.moved / (1 - rate) <= 3 * jnp.sqrt(eps)
