@@ -8,9 +8,11 @@ import importlib
 from typing import Any
 
 from gmm_jax._warnings import FitWarning
+from gmm_jax.chunked_fit import ChunkedFit
 from gmm_jax.families import Bernoulli, MultivariateNormal, Normal
 from gmm_jax.fitting import fit
 from gmm_jax.fitting.many import fit_many
+from gmm_jax.fitting.streaming import fit_chunks
 from gmm_jax.many_fits import ManyFits
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
@@ -21,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Bernoulli",
+    "ChunkedFit",
     "DirichletNormalGamma",
     "FitWarning",
     "ManyFits",
@@ -30,6 +33,7 @@ __all__ = [
     "PointFit",
     "PosteriorFit",
     "fit",
+    "fit_chunks",
     "fit_many",
     "importance_resample",
     "models",

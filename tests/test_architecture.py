@@ -12,15 +12,15 @@ import gmm_jax
 PACKAGE = Path(gmm_jax.__file__).parent
 FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
     {"_warnings", "_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
-    {"_checks", "_sets"},
+    {"_checks", "_chunks", "_sets"},
     {"diagnostics", "distributions", "families", "initial", "labellings", "proportions"},
     {"mean_and_scale", "mixture"},
     {"landscape", "priors"},
     {"em", "gibbs", "importance"},
-    {"mixture_posterior", "side_by_side"},
+    {"chunked", "mixture_posterior", "side_by_side"},
     {"summaries"},
     {"results"},
-    {"many_fits"},
+    {"chunked_fit", "many_fits"},
     {"fitting", "models", "plotting"},
     {"sampling"},
     {"", "__main__"},
