@@ -13,6 +13,10 @@ from gmm_jax._checks import as_floats, per_component
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 
 
+FEW = 10
+"""Most products of features that are written out one by one."""
+
+
 class SecondMoments(NamedTuple):
     """Weighted sums of deviations from the means of the components, and of their products."""
 
@@ -151,6 +155,9 @@ class MultivariateNormal:
         """x and the products x_i x_j for i <= j, of which the log density is linear."""
         columns = data.T
         first, second = np.triu_indices(columns.shape[0])
+        if len(first) <= FEW:
+            products = [columns[i] * columns[j] for i, j in zip(first, second, strict=True)]
+            return jnp.stack([*columns, *products])
         return jnp.concatenate([columns, columns[first] * columns[second]])
 
     def natural(self) -> tuple[Float[Array, "k f"], Float[Array, "k"]]:
