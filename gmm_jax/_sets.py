@@ -19,7 +19,7 @@ class Sets(NamedTuple):
     """Set i ends before row ends[i]."""
 
     @property
-    def count(self) -> int:
+    def n_sets(self) -> int:
         """s, how many sets there are."""
         return len(self.ends)
 
@@ -69,7 +69,7 @@ class Sets(NamedTuple):
         try:
             family.check(self.points[used])
         except ValueError as error:
-            for i in range(self.count):
+            for i in range(self.n_sets):
                 rows = self.rows(i)
                 try:
                     family.check(self.points[rows][used[rows]])

@@ -108,10 +108,9 @@ def run(
     dtype = start.weights.dtype
     numbers = tuple(jnp.asarray(number, dtype) for number in (size, floor, tol))
     path = em.begin(jax.tree.map(lambda a: jnp.asarray(a)[None], start))
-    history, at, sums = [], None, None
+    history, sums = [], None
     while len(history) < max_steps:
-        at = path.mixtures
-        sums = expectation(_only(at), read, frame)
+        sums = expectation(_only(path.mixtures), read, frame)
         given = jax.tree.map(lambda a: jnp.asarray(a, dtype)[None], sums)
         path, objective, done = _follow(jnp.asarray(len(history) % 3), path, given, *numbers)
         history.append(float(objective[0]))
@@ -119,7 +118,7 @@ def run(
         if done[0]:
             break
     status = int(_conclude(path, numbers[0], numbers[1])[0])
-    if at is None or path.status[0] != em.CONVERGED:
+    if sums is None or path.status[0] != em.CONVERGED:
         sums = expectation(_only(path.mixtures), read, frame)
     total, statistics = sums
     mixture = jax.device_get(_only(path.mixtures))

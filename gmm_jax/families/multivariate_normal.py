@@ -12,7 +12,6 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 from gmm_jax._checks import as_floats, per_component
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 
-
 FEW = 10
 """Most products of features that are written out one by one."""
 

@@ -78,16 +78,16 @@ def fit_many(
     k = arguments.whole("n_components", n_components)
     chosen = arguments.choose_family(family, None, sets.points)
     sets.check(chosen, k)
-    n_restarts = arguments.restarts(n_restarts, max(1, sets.points.size * k // sets.count))
+    n_restarts = arguments.restarts(n_restarts, max(1, sets.points.size * k // sets.n_sets))
     arguments.one_of("start", start, STARTS)
     max_steps = arguments.whole("max_steps", max_steps)
     dtype = float_dtype(sets.points)
     tol = TOL[dtype.name] if tol is None else arguments.not_negative("tol", tol)
     seed = 0 if key is None else np.asarray(jax.random.key_data(key))
     uniforms = np.random.default_rng(seed).random(
-        (n_restarts, sets.count, *uniforms_shape(1, k)), dtype
+        (n_restarts, sets.n_sets, *uniforms_shape(1, k)), dtype
     )
-    result = _Found.empty(sets.count, k, chosen, sets.event, dtype)
+    result = _Found.empty(sets.n_sets, k, chosen, sets.event, dtype)
     for members, points, weight in sets.groups(bucket):
         frame, inside = framed(members, points, weight, chosen.centred)
         result.set_frame(members, frame)
