@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 from gmm_jax._warnings import FitWarning
+from gmm_jax.chunked_fit import ChunkedFit
 from gmm_jax.families import (
     Bernoulli,
     Categorical,
@@ -23,6 +24,9 @@ from gmm_jax.families import (
     Uniform,
 )
 from gmm_jax.fitting import fit
+from gmm_jax.fitting.many import fit_many
+from gmm_jax.fitting.streaming import fit_chunks
+from gmm_jax.many_fits import ManyFits
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit, PosteriorFit
@@ -34,11 +38,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "ChunkedFit",
     "DirichletNormalGamma",
     "Exponential",
     "FitWarning",
     "Gamma",
     "Heterogeneous",
+    "ManyFits",
     "Mixture",
     "MultivariateNormal",
     "Normal",
@@ -51,6 +57,8 @@ __all__ = [
     "StudentT",
     "Uniform",
     "fit",
+    "fit_chunks",
+    "fit_many",
     "importance_resample",
     "models",
     "select",

@@ -22,6 +22,7 @@ from gmm_jax.fitting.point import BLOCK, TOL
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
 from gmm_jax.results import PointFit
+from gmm_jax.table import log_joint
 
 CHUNK = 50
 """Resamples that are fitted side by side; the slowest holds the others of its chunk."""
@@ -132,7 +133,7 @@ def _refit(mixture, data, counts, prior, limits, tol, *, incomplete):
     points = data.reshape(-1, *data.shape[2:])
 
     def responsibilities(mixture):
-        return jax.nn.softmax(em.log_joint(mixture, points, incomplete), -1)
+        return jax.nn.softmax(log_joint(mixture, points, incomplete), -1)
 
     shares = responsibilities(mixture)
 
@@ -238,8 +239,8 @@ def _curvature(mixture, held, data, sample_weight, centre, unit, *, incomplete):
 
     def loss(flat, points, weight):
         now = bound(flat)
-        log_joint = em.log_joint(now, points, incomplete)
-        return -jnp.sum(jnp.where(weight > 0, weight * log_sum_exp(log_joint, -1), 0))
+        each = log_joint(now, points, incomplete)
+        return -jnp.sum(jnp.where(weight > 0, weight * log_sum_exp(each, -1), 0))
 
     def add(total, block):
         return total + jax.hessian(loss)(flat, *block), None

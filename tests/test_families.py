@@ -21,6 +21,7 @@ from gmm_jax import (
     em,
 )
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.table import LARGE
 
 OUTLINE = Outline(jnp.asarray(0.5), jnp.asarray(0.0), jnp.asarray(1.0))
 
@@ -340,7 +341,7 @@ def test_features_are_used_only_where_they_keep_their_digits(case):
 
 def test_large_data_take_the_same_step(case):
     """Float32, past the size from which on features are used."""
-    n = em.LARGE
+    n = LARGE
     points = jnp.asarray(np.resize(points_of(case), (n, *shape_of(case)[1:])), jnp.float32)
     mixture = jax.tree.map(lambda a: a[None], Mixture([0.2, 0.5, 0.3], build(case)))
     whole = em.expectation(mixture, em.Table(points[None], jnp.ones((1, n))))

@@ -17,6 +17,9 @@ from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
 from gmm_jax.families.normal import Normal
 
+FEW = 10
+"""Most products of features that are written out one by one."""
+
 
 @pytree
 class MultivariateNormal:
@@ -147,6 +150,9 @@ class MultivariateNormal:
         if only == columns.shape[0]:
             return columns
         first, second = np.triu_indices(columns.shape[0])
+        if len(first) <= FEW:
+            products = [columns[i] * columns[j] for i, j in zip(first, second, strict=True)]
+            return jnp.stack([*columns, *products])
         return jnp.concatenate([columns, columns[first] * columns[second]])
 
     def natural(self) -> tuple[Float[Array, "k f"], Float[Array, "k"]]:

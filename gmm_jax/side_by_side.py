@@ -1,0 +1,130 @@
+"""EM on many small data sets at once, the sets on the minor axis.
+
+With 200 points and 3 components a set is too small to fill vector registers along any axis of its
+own. So here every array ends with the axis of sets, components and features are unrolled, and
+each instruction works on as many sets as fit a register.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from gmm_jax import em
+from gmm_jax._loop import iterate
+from gmm_jax._numerics import safe_log
+from gmm_jax._pytree import rebuild
+from gmm_jax.families.limits import Limits
+from gmm_jax.mixture import Mixture
+
+UNROLLED = 96
+"""Most terms, components times features, that are written out one by one."""
+
+
+def expectation(
+    mixtures: Mixture, data: Float[Array, "d n s"], sample_weight: Float[Array, "n s"]
+) -> tuple[Float[Array, "s"], Any]:
+    """Sum log density and statistics over the points of each of s sets, each with its mixture.
+
+    As `em.expectation`, but every mixture has points of its own. A family that is linear in
+    features of the data is evaluated from them, taken about the mean of each component where there
+    is one, so that no digits are lost; another family goes set by set under `vmap`.
+    """
+    components = mixtures.components
+    one = jax.tree.map(lambda a: a[0], components)
+    rows = _rows(data, one.event_shape)
+    if hasattr(components, "features"):
+        terms = jax.eval_shape(lambda x: one.features(x), rows[0]).shape[0]
+        if terms * mixtures.weights.shape[1] <= UNROLLED:
+            return _unrolled(mixtures, data, sample_weight)
+
+    def one_set(mixture, points, weight):
+        alone = jax.tree.map(lambda a: a[None], mixture)
+        return jax.tree.map(
+            lambda a: a[0], em.expectation(alone, em.Table(points[None], weight[None]))
+        )
+
+    return jax.vmap(one_set)(mixtures, rows, sample_weight.T)
+
+
+def _rows(data: Float[Array, "d n s"], event: tuple[int, ...]) -> Float[Array, "s n ..."]:
+    """The points of each set, as families take them."""
+    return jnp.moveaxis(data, (2, 1), (0, 1)).reshape(*data.shape[:0:-1], *event)
+
+
+def _unrolled(
+    mixtures: Mixture, data: Float[Array, "d n s"], sample_weight: Float[Array, "n s"]
+) -> tuple[Float[Array, "s"], Any]:
+    """Log density and statistics from features, one component and one feature at a time."""
+    k = mixtures.weights.shape[1]
+    origins, components = _about_means(mixtures.components)
+    coefficients, constants = jax.vmap(lambda c: c.natural())(components)
+    constants = (constants + safe_log(mixtures.weights)).T
+    coefficients = jnp.moveaxis(coefficients, 0, -1)
+    one = jax.tree.map(lambda a: a[0], components)
+
+    def features_of(j):
+        points = data if origins is None else data - origins[j][:, None]
+        rows = points.reshape(len(data), -1).T.reshape(-1, *one.event_shape)
+        return [column.reshape(data.shape[1:]) for column in one.features(rows)]
+
+    features = [features_of(j) for j in range(k)]
+    log_joint = [
+        sum((coefficients[j, i] * column for i, column in enumerate(features[j])), constants[j])
+        for j in range(k)
+    ]
+    largest = functools.reduce(jnp.maximum, log_joint)
+    terms = [jnp.exp(term - largest) for term in log_joint]
+    summed = functools.reduce(jnp.add, terms)
+    totals = (sample_weight * (largest + jnp.log(summed))).sum(0)
+    shares = sample_weight / summed
+    responsibilities = [term * shares for term in terms]
+    counts = jnp.stack([r.sum(0) for r in responsibilities], -1)
+    sums = [
+        jnp.stack([(r * column).sum(0) for column in columns], -1)
+        for r, columns in zip(responsibilities, features, strict=True)
+    ]
+    statistics = jax.vmap(lambda c, a, b: c.from_features(a, b))(
+        components, counts, jnp.stack(sums, 1)
+    )
+    return totals, statistics
+
+
+def _about_means(components: Any) -> tuple[Any, Any]:
+    """Where components lie, (k, d, s), and the same components moved to zero."""
+    if not hasattr(components, "means"):
+        return None, components
+    means = components.means
+    moved = rebuild(type(components), **(vars(components) | {"means": jnp.zeros_like(means)}))
+    return jnp.moveaxis(means.reshape(*means.shape[:2], -1), 0, -1), moved
+
+
+def run(
+    starts: Mixture,
+    data: Float[Array, "d n s"],
+    sample_weight: Float[Array, "n s"],
+    prior: Any,
+    limits: Limits,
+    tol: Float[Array, ""],
+    most: Int[Array, ""],
+    max_steps: int,
+) -> em.Fit:
+    """Run accelerated EM on s sets, as `em.run` does on one, for at most `most` steps.
+
+    `max_steps`, static, bounds `most`. A run that is to be continued from its mixture should stop
+    after a multiple of three steps, where the accelerated steps begin again.
+    """
+    size = sample_weight.sum(0)
+
+    def advance(taken, path):
+        sums = expectation(path.mixtures, data, sample_weight)
+        path, objective, done = em.follow(taken, path, sums, size, prior, limits, tol)
+        return path, objective, done | (taken + 1 >= most)
+
+    n_sets, dtype = sample_weight.shape[1], sample_weight.dtype
+    path, history, steps = iterate(advance, em.begin(starts), n_sets, max_steps, dtype)
+    status = em.conclude(path, size, limits)
+    return em.Fit(path.mixtures, path.objective, status, steps, history)

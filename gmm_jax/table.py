@@ -1,0 +1,153 @@
+"""The E step: what a mixture makes of all the data, summed block by block."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax._numerics import log_sum_exp, safe_log
+from gmm_jax._pytree import pytree, rebuild, static
+from gmm_jax.families.limits import Sharing
+from gmm_jax.mixture import Mixture
+
+LARGE = 512
+"""Rows from which on features pay."""
+
+
+@pytree
+class Table:
+    """The data as every step reads them: b blocks of n points, and how often each counts.
+
+    Rows that only fill a block have weight 0. `incomplete` says that NaN stands for entries that
+    are missing at random; `constants` are the weighted sums of those features whose coefficients
+    all components share.
+    """
+
+    points: Float[Array | np.ndarray, "b n ..."]
+    sample_weight: Float[Array | np.ndarray, "b n"]
+    constants: Float[Array, "c"] | None = None
+    incomplete: bool = static(default=False)
+
+    def summed(self, over_block: Callable[[Array, Array], Any]) -> Any:
+        """Sum what `over_block` makes of the points and weights of each block."""
+        if self.points.shape[0] == 1:
+            return over_block(self.points[0], self.sample_weight[0])
+        first = self.points[0], self.sample_weight[0]
+        zero = jax.tree.map(
+            lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(over_block, *first)
+        )
+
+        def add(sums, block):
+            return jax.tree.map(jnp.add, sums, over_block(*block)), None
+
+        return jax.lax.scan(add, zero, (self.points, self.sample_weight))[0]
+
+    def with_constants(self, components: Any, sharing: Sharing) -> "Table":
+        """Sum once what does not change from step to step."""
+        if not hasattr(components, "features"):
+            return self
+        size = components.common_features(sharing)
+
+        def over_block(points, weight):
+            features = components.features(points)
+            return jnp.matmul(features[len(features) - size :], weight, precision="highest")
+
+        constants = self.summed(over_block)
+        return rebuild(Table, **(vars(self) | {"constants": constants}))
+
+
+def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
+    """Sum log density and statistics over all points, block by block, for r mixtures at once.
+
+    Args:
+        mixtures: Current parameters, with a leading axis of r runs.
+        table: The data.
+
+    Returns:
+        Total log density of the data, and the component statistics, of each run.
+
+    Where a family's log density is linear in features of the data, large data go through two
+    matrix products, unless some run has a component too narrow for that: then, and for little
+    data, each point is compared with each mean.
+    """
+
+    def directly():
+        return table.summed(lambda *block: _compare(mixtures, *block, table.incomplete))
+
+    few = table.sample_weight.size < LARGE
+    if few or table.incomplete or not hasattr(mixtures.components, "features"):
+        return directly()
+    suffice = jax.vmap(lambda m: m.components.features_suffice())(mixtures)
+    return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table), directly)
+
+
+def _compare(
+    mixtures: Mixture, points: Array, weight: Array, incomplete: bool
+) -> tuple[Float[Array, "r"], Any]:
+    """Log density and statistics of one block, from differences between points and means."""
+
+    def one(mixture):
+        each = log_joint(mixture, points, incomplete)
+        log_prob = log_sum_exp(each, -1)
+        possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
+        responsibilities = jnp.exp(each - possible[:, None]) * weight[:, None]
+        total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
+        components = _seeing(mixture, incomplete)
+        return total, components.statistics(points, responsibilities)
+
+    return jax.vmap(one)(mixtures)
+
+
+def log_joint(
+    mixture: Mixture, points: Float[Array, "n ..."], incomplete: bool
+) -> Float[Array, "n k"]:
+    """Log of weight times density; `incomplete` says that NaN stands for missing entries."""
+    return safe_log(mixture.weights) + _seeing(mixture, incomplete).log_prob(points)
+
+
+def _seeing(mixture: Mixture, incomplete: bool) -> Any:
+    """The components, able to see points with missing entries if there are such."""
+    components: Any = mixture.components
+    return (
+        components.incomplete() if incomplete and hasattr(components, "incomplete") else components
+    )
+
+
+def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
+    """Log density and statistics from products with the features of the points.
+
+    Features whose coefficients all components share don't tell them apart, and their sums are
+    known beforehand.
+    """
+    one = jax.tree.map(lambda a: a[0], mixtures.components)
+    coefficients, constants = jax.vmap(lambda m: m.components.natural())(mixtures)
+    size = 0 if table.constants is None else table.constants.shape[0]
+    own = coefficients.shape[-1] - size
+    offsets = (constants + safe_log(mixtures.weights))[..., None]
+
+    def over_block(points, weight):
+        features = one.features(points, own)
+        # Full float32 also where a matrix unit would round its input to fewer digits.
+        each = offsets + jnp.matmul(coefficients[..., :own], features, precision="highest")
+        largest = each.max(1)
+        terms = jnp.exp(each - largest[:, None])
+        summed = terms.sum(1)
+        total = (weight * (largest + jnp.log(summed))).sum(-1)
+        responsibilities = terms * (weight / summed)[:, None]
+        sums = jnp.matmul(responsibilities, features.T, precision="highest")
+        return total, responsibilities.sum(-1), sums
+
+    total, counts, sums = table.summed(over_block)
+    if size:
+        total = total + jnp.matmul(coefficients[:, 0, own:], table.constants, precision="highest")
+        # Only their total over components is ever used.
+        even = jnp.broadcast_to(table.constants / counts.shape[1], (*counts.shape, size))
+        sums = jnp.concatenate([sums, even], -1)
+    statistics = jax.vmap(lambda m, counts, sums: m.components.from_features(counts, sums))(
+        mixtures, counts, sums
+    )
+    return total, statistics
