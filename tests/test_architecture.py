@@ -18,7 +18,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"table"},
     {"landscape", "priors"},
     {"quantiles"},
-    {"em", "gibbs", "importance"},
+    {"em", "gibbs", "importance", "quasi_newton"},
     {"chunked", "mixture_posterior", "side_by_side"},
     {"summaries"},
     {"results"},
@@ -38,7 +38,7 @@ CONFINED = {  # what may be imported where
     "arviz": {"arviz"},
     "pandas": {"selection"},
     "polars": set(),
-    "scipy": {"quantiles", "standard_errors"},
+    "scipy": {"quantiles", "quasi_newton", "standard_errors"},
 }
 HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
 

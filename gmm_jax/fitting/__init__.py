@@ -26,7 +26,7 @@ def fit(
     fixed: dict[str, Any] | None = None,
     shared: dict[str, Any] | None = None,
     sample_weight: Any = None,
-    start: str = "kmeans++",
+    start: Any = "kmeans++",
     n_restarts: int | None = None,
     max_steps: int = 1000,
     tol: float | None = None,
@@ -53,7 +53,7 @@ def fit(
         shared: Parameters that components have in common, by name: True for all of them, or a
             group number for each component, such as `{"scales": [0, 0, 1]}`.
         sample_weight: How often each point counts; weight 3 is three copies.
-        start: Where EM starts: "kmeans++" or "random".
+        start: Where EM starts: "kmeans++", "random", a `Mixture`, or responsibilities (n, k).
         n_restarts: How many starts; by default 10, fewer for large data.
         max_steps: Most EM steps per start.
         tol: EM stops when the objective still to be gained is below this, in nats per point; by
@@ -121,7 +121,7 @@ def fit(
         known,
         sharing,
         reason,
-        start=arguments.one_of("start", start, ("kmeans++", "random")),
+        start=arguments.as_start(start, chosen, len(points), k, event),
         n_restarts=arguments.restarts(n_restarts, points.size * k),
         max_steps=arguments.whole("max_steps", max_steps),
         tol=None if tol is None else arguments.not_negative("tol", tol),

@@ -9,6 +9,7 @@ import numpy as np
 from gmm_jax._data import as_points
 from gmm_jax.families import MultivariateNormal, Normal, kinds
 from gmm_jax.families.limits import ALONE, Sharing
+from gmm_jax.mixture import Mixture
 
 FULL = (None, "full", "tied")
 COVARIANCE_TYPES = ("full", "tied", "diag", "tied_diag", "spherical")
@@ -230,6 +231,28 @@ def _check_fixed_components(
         for name, leaf in kinds.named(blanks).items()
     ]
     kinds.check_values(jax.tree.unflatten(jax.tree.structure(blanks), complete))
+
+
+def as_start(start: Any, family: Any, n: int, k: int, event: tuple[int, ...]) -> Any:
+    """Where EM starts: a word, a mixture, or responsibilities, (n, k)."""
+    if isinstance(start, str):
+        return one_of("start", start, ("kmeans++", "random"))
+    if isinstance(start, Mixture):
+        expected = jax.tree.structure(kinds.blank(family, k, event))
+        fits = jax.tree.structure(start.components) == expected
+        if not fits or start.n_components != k or start.components.event_shape != event:
+            raise ValueError(
+                f"start must be a mixture of {k} components of the family and shape that is "
+                f"fitted, got {start.n_components} of {type(start.components).__name__}."
+            )
+        return start
+    shares = np.asarray(start, np.float64)
+    if shares.shape != (n, k) or not np.allclose(shares.sum(1), 1, atol=1e-3) or shares.min() < 0:
+        raise ValueError(
+            f"start must be 'kmeans++', 'random', a Mixture, or responsibilities ({n}, {k}) whose "
+            f"rows sum to one; got an array of shape {shares.shape}."
+        )
+    return shares
 
 
 def restarts(n_restarts: int | None, work: int) -> int:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gmm_jax import em
+from gmm_jax import em, quasi_newton
 from gmm_jax._data import bucket, float_dtype, padded
 from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
@@ -22,6 +22,10 @@ from gmm_jax.results import PointFit
 
 SCALE_FLOOR = 1e-5
 """Smallest scale of a component, in standard deviations of the data."""
+PATIENCE, SLOW = 60, 15
+"""EM steps after which L-BFGS takes over, and those after which it has the last word."""
+POLISHED = 3
+"""How many of the best runs it follows."""
 BLOCK = 8192
 """Rows that the E step handles at once."""
 TOL = {"float32": 1e-7, "float64": 1e-12}
@@ -42,7 +46,7 @@ def fit_point(
     sharing: Sharing,
     reason: str,
     *,
-    start: str,
+    start: Any,
     n_restarts: int,
     max_steps: int,
     tol: float | None,
@@ -53,26 +57,47 @@ def fit_point(
     rows = bucket(points.shape[0])
     block = min(rows, BLOCK)
     centred = ((points - frame.centre) / frame.unit).astype(dtype)
-    centred, padded_weight = padded(centred, weight, -(-rows // block) * block)
+    rows_all = -(-rows // block) * block
+    centred, padded_weight = padded(centred, weight, rows_all)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)
     limits = Limits(held, np.asarray(SCALE_FLOOR, dtype), sharing)
     inside_prior = prior and setting.prior_inside(prior, frame, k, event, dtype)
     # NumPy's generator: compiling JAX's would take longer than everything else here.
     generator = np.random.default_rng(0 if key is None else np.asarray(jax.random.key_data(key)))
-    found = _run(
-        generator.random(uniforms_shape(n_restarts, k), dtype),
+    rest = dict(family=family, incomplete=bool(np.isnan(points).any()))
+    if not isinstance(start, str):
+        begin, n_restarts = setting.begin_inside(start, frame, len(points), rows_all, dtype), 1
+        start = "given"
+    else:
+        begin = generator.random(uniforms_shape(n_restarts, k), dtype)
+    chosen_prior = MaximumLikelihood() if prior is None else inside_prior
+    accuracy = np.asarray(TOL[dtype.name] if tol is None else tol, dtype)
+    data = (
         centred.reshape(-1, block, *event),
         padded_weight.astype(dtype).reshape(-1, block),
-        values,
-        MaximumLikelihood() if prior is None else inside_prior,
-        limits,
-        np.asarray(TOL[dtype.name] if tol is None else tol, dtype),
-        family=family,
-        start=start,
-        max_steps=max_steps,
-        incomplete=bool(np.isnan(points).any()),
     )
-    restarts, best, mixture, log_prior = jax.device_get(found)
+    restarts = jax.device_get(
+        _run(
+            begin, *data, values, chosen_prior, limits, accuracy,
+            start=start, max_steps=min(max_steps, PATIENCE), **rest,
+        )
+    )  # fmt: skip
+    best, note = int(em.best(restarts)), ""
+    if (tol is None and restarts.steps[best] > SLOW) or restarts.status[best] == em.RUNNING:
+        table = em.Table(*data, incomplete=rest["incomplete"])
+        restarts, note = _polish(restarts, table, chosen_prior, limits, max_steps)
+        best = int(em.best(restarts))
+    if restarts.status[best] == em.RUNNING and max_steps > PATIENCE:
+        restarts = jax.device_get(
+            _run(
+                jax.tree.map(lambda a: a[best], restarts.mixtures), *data, values, chosen_prior,
+                limits, accuracy, start="given", max_steps=max_steps, **rest,
+            )
+        )  # fmt: skip
+        best = 0
+    mixture = jax.tree.map(lambda a: a[best], restarts.mixtures)
+    on_device, exact = jax.tree.map(jnp.asarray, (chosen_prior, mixture))
+    log_prior = on_device.log_prob(exact)
     size = weight.sum()
     volume = float(weight @ frame.log_volume(points))
     log_likelihood = float(restarts.objective[best]) * size - float(log_prior) - volume
@@ -87,7 +112,7 @@ def fit_point(
         sample_weight=weight,
         frame=frame,
         method="em",
-        reason=f"{reason}; the best of {n_restarts} starts.",
+        reason=f"{reason}; the best of {n_restarts} start{'s'[: n_restarts > 1]}{note}.",
         inside=mixture if named else setting.in_order(mixture),
         log_likelihood=log_likelihood,
         n_parameters=max(free_weights - 1, 0) + family.count_free(limits.components),
@@ -101,20 +126,75 @@ def fit_point(
 
 @functools.partial(jax.jit, static_argnames=("family", "start", "max_steps", "incomplete"))
 def _run(
-    uniforms, data, sample_weight, values, prior, limits, tol,
+    begin, data, sample_weight, values, prior, limits, tol,
     *, family, start, max_steps, incomplete,
 ):  # fmt: skip
-    """Choose starts, run EM from all of them and pick the best, in one compilation."""
-    n_restarts, k = uniforms.shape[:2]
-    rows, held = data.reshape(-1, *data.shape[2:]), limits.held
-    components = components_around(family, start, uniforms, rows, sample_weight.reshape(-1))
-    left = 1 - jnp.where(held.weights, values.weights, 0).sum()
-    weights = jnp.full((n_restarts, k), left / jnp.maximum((~held.weights).sum(), 1), data.dtype)
-    starts = rebuild(Mixture, weights=weights, components=components)
+    """Choose starts and run EM from all of them, in one compilation."""
+    held, table = limits.held, em.Table(data, sample_weight, incomplete=incomplete)
+    if start == "given" and isinstance(begin, Mixture):
+        starts = jax.tree.map(lambda a: a[None], begin)
+    elif start == "given":
+        starts = jax.tree.map(lambda a: a[None], _from_shares(begin, table, limits, family))
+    else:
+        starts = _around_points(begin, table, values, held, family, start)
     starts = jax.vmap(lambda mixture: together(mixture, limits.sharing))(starts)
     starts = jax.tree.map(jnp.where, held, values, starts)
-    table = em.Table(data, sample_weight, incomplete=incomplete)
-    fit = em.run(starts, table, prior, limits, tol, max_steps)
-    best = em.best(fit)
-    mixture = jax.tree.map(lambda a: a[best], fit.mixtures)
-    return fit, best, mixture, prior.log_prob(mixture)
+    return em.run(starts, table, prior, limits, tol, max_steps)
+
+
+def _around_points(uniforms, table, values, held, family, start):
+    """Components around points of the data, with even weights."""
+    n_restarts, k = uniforms.shape[:2]
+    rows = table.points.reshape(-1, *table.points.shape[2:])
+    components = components_around(family, start, uniforms, rows, table.sample_weight.ravel())
+    left = 1 - jnp.where(held.weights, values.weights, 0).sum()
+    share = left / jnp.maximum((~held.weights).sum(), 1)
+    weights = jnp.full((n_restarts, k), share, rows.dtype)
+    return rebuild(Mixture, weights=weights, components=components)
+
+
+def _from_shares(responsibilities, table, limits, family):
+    """The mixture that responsibilities imply: two M steps, since some statistics are relative."""
+    k = responsibilities.shape[1]
+    uniforms = jnp.linspace(0, 1, k + 2)[1:-1, None] * jnp.ones(uniforms_shape(1, k))
+    rows = table.points.reshape(-1, *table.points.shape[2:])
+    weight = table.sample_weight.ravel()
+    components = components_around(family, "random", uniforms, rows, weight)
+    mixture = rebuild(
+        Mixture,
+        weights=jnp.full(k, 1 / k, rows.dtype),
+        components=jax.tree.map(lambda a: a[0], components),
+    )
+    free = rebuild(Limits, **(vars(limits) | {"held": jax.tree.map(jnp.zeros_like, limits.held)}))
+    for _ in range(2):
+        seen: Any = mixture.components
+        if table.incomplete and hasattr(seen, "incomplete"):
+            seen = seen.incomplete()
+        statistics = seen.statistics(rows, responsibilities * weight[:, None])
+        mixture = MaximumLikelihood().mode(mixture, statistics, free)
+    return mixture
+
+
+def _polish(
+    fit: em.Fit, table: em.Table, prior: Any, limits: Limits, most: int
+) -> tuple[em.Fit, str]:
+    """Climb on from the best few runs; keep what is higher and sound."""
+    sound = np.isin(fit.status, (em.RUNNING, em.CONVERGED))
+    order = [i for i in np.argsort(-fit.objective, kind="stable") if sound[i]]
+    mixtures = jax.tree.map(np.copy, fit.mixtures)
+    objective, status, evaluations = fit.objective.astype(np.float64), fit.status.copy(), 0
+    for i in order[:POLISHED]:
+        start = jax.tree.map(lambda a, i=i: a[i], fit.mixtures)
+        top = quasi_newton.climb(start, table, prior, limits, most)
+        evaluations += top.evaluations
+        size = table.sample_weight.sum()
+        empty = (top.mixture.weights * size < 0.5) & ~np.asarray(limits.held.weights)
+        components = jax.tree.map(jnp.asarray, top.mixture.components)
+        spike = np.any(np.asarray(components.collapsed(jnp.asarray(limits.floor))) | empty)
+        if spike or not top.objective >= objective[i] - 1e-6:
+            continue
+        jax.tree.map(lambda a, b, i=i: a.__setitem__(i, b), mixtures, top.mixture)
+        objective[i] = top.objective
+        status[i] = em.CONVERGED if top.converged else em.RUNNING
+    note = f", finished by L-BFGS ({evaluations} evaluations)" if evaluations else ""
+    return fit._replace(mixtures=mixtures, objective=objective, status=status), note

@@ -63,3 +63,13 @@ def in_order(mixture: Mixture) -> Mixture:
         return mixture
     order = np.argsort(np.asarray(mixture.components.order), kind="stable")
     return jax.tree.map(lambda a: np.asarray(a)[order], mixture)
+
+
+def begin_inside(start: Any, frame: Frame, n: int, rows: int, dtype: Any) -> Any:
+    """A given start in the frame: a mixture, or responsibilities filled up to `rows` rows."""
+    if isinstance(start, Mixture):
+        exact = jax.tree.map(lambda a: np.asarray(a, np.float64), start.components)
+        components = exact.affine(-frame.centre / frame.unit, 1 / frame.unit)
+        moved = rebuild(Mixture, weights=start.weights, components=components)
+        return jax.tree.map(lambda a: np.asarray(a, dtype), moved)
+    return np.pad(np.asarray(start, dtype), ((0, rows - n), (0, 0)))
