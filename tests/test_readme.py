@@ -77,3 +77,21 @@ def test_one_feature_given_another():
     below = stats.norm.cdf(quantiles[:, None], means, scales) @ shares
     np.testing.assert_allclose(below, [0.05, 0.5, 0.95], atol=1e-5)
     assert len(names["bentos"].hdr(0.9)) == 2
+
+
+def test_mixed_tables_with_holes_and_noise():
+    names = run(next(block for block in BLOCKS if "Product.of" in block))
+    assert not np.isnan(names["completed"]).any()
+    means = np.sort(names["fitted"].mixture.components.parts[0].means)
+    np.testing.assert_allclose(means, [15, 40], atol=2)
+    trils = names["tied"].mixture.components.scale_trils
+    np.testing.assert_array_equal(trils[0], trils[1])
+    assert abs(names["cluster"].mixture.components.parts[0].means[0]) < 0.3
+    assert names["cluster"].mixture.weights[1] == pytest.approx(60 / 360, abs=0.06)
+
+
+def test_many_sets_and_chunks():
+    names = run(next(block for block in BLOCKS if "fit_many" in block))
+    assert len(names["many"]) == 100
+    for name in ("streamed", "later"):
+        np.testing.assert_allclose(names[name].mixture.components.means, [0, 6], atol=0.15)
