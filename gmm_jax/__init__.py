@@ -22,6 +22,7 @@ from gmm_jax.families import (
     Product,
     StudentT,
     Uniform,
+    Wrapped,
 )
 from gmm_jax.fitting import fit
 from gmm_jax.fitting.many import fit_many
@@ -56,6 +57,7 @@ __all__ = [
     "Selection",
     "StudentT",
     "Uniform",
+    "Wrapped",
     "fit",
     "fit_chunks",
     "fit_many",

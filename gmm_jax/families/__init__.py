@@ -24,6 +24,7 @@ from gmm_jax.families.normal import Normal
 from gmm_jax.families.parts import Heterogeneous, Product
 from gmm_jax.families.poisson import Poisson
 from gmm_jax.families.student_t import StudentT
+from gmm_jax.families.wrapped import Wrapped
 
 __all__ = [
     "Bernoulli",
@@ -39,6 +40,7 @@ __all__ = [
     "Product",
     "StudentT",
     "Uniform",
+    "Wrapped",
 ]
 
 
