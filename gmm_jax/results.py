@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from gmm_jax import em
+from gmm_jax import _sharding, em
 from gmm_jax._data import Frame, as_points
 from gmm_jax._numerics import categorical, log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
@@ -29,9 +29,9 @@ FEWEST_DRAWS = 25
 class Result(ABC):
     """What both kinds of result share."""
 
-    data: np.ndarray
+    data: np.ndarray | Array
     """The n points that were fitted, (n,) or (n, d)."""
-    sample_weight: np.ndarray
+    sample_weight: np.ndarray | Array
     frame: Frame
     method: str
     """"em" or "importance"."""
@@ -93,17 +93,19 @@ class Result(ABC):
         event = self.frame.centre.shape
         if data is None:
             points, batch = self.data, self.data.shape[:1]
+        elif _sharding.is_sharded(data):
+            points, batch = _sharding.plain(data), data.shape[:1]
         else:
             single = np.ndim(data) == len(event)
             points = as_points(np.asarray(data)[None] if single else data, missing=True)
             if event == () and points.ndim == 2 and points.shape[1] == 1:
                 points = points[:, 0]
-            if points.shape[1:] != event:
-                raise ValueError(
-                    f"data has shape {points.shape} but the fit was to points with "
-                    f"{event[0] if event else 1} feature(s)."
-                )
             batch = () if single else points.shape[:1]
+        if points.shape[1:] != event:
+            raise ValueError(
+                f"data has shape {points.shape} but the fit was to points with "
+                f"{event[0] if event else 1} feature(s)."
+            )
         return self.frame.enter(points, self.inside.weights.dtype), batch
 
     def _outside(self) -> Mixture:
@@ -224,6 +226,8 @@ class PointFit(Result):
         return describe_point(self)
 
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
+        if _sharding.is_sharded(points):
+            return _sharding.rows_of(points).each(self.inside.log_joint)(points)
         return self.inside.log_joint(points)
 
 
