@@ -21,6 +21,8 @@ def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarra
         raise TypeError(f"{name} is a sparse matrix: convert it with .toarray() first.")
     if np.ma.is_masked(data):
         raise ValueError(f"{name} has masked entries: drop those rows or fill them in first.")
+    if _sharding.is_sharded(data) and not data.is_fully_addressable:
+        raise TypeError(f"{name} lies on several machines: only `fit` takes such data, for EM.")
     try:
         array = np.asarray(data)
     except (TypeError, ValueError) as error:
@@ -109,7 +111,8 @@ class Frame(NamedTuple):
     def enter(self, points: np.ndarray | Array, dtype: Any) -> Array:
         """Centre and scale points, then cast."""
         if _sharding.is_sharded(points):
-            return _sharding.enter(points, self.centre, self.unit, dtype)
+            steps = _sharding.Steps.into(self.centre, self.unit, points.dtype)
+            return _sharding.enter(points, steps).astype(dtype)
         return jnp.asarray(((points - self.centre) / self.unit).astype(dtype))
 
     def log_volume(self, points: Any) -> np.ndarray | Array:

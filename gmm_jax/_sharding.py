@@ -73,16 +73,39 @@ def plain(data: Array) -> Array:
     return jax.device_put(data, rows_of(data).sharding)
 
 
-def enter(points: Array, centre: np.ndarray, unit: np.ndarray, dtype: Any) -> Array:
-    """Centre and scale points in their own precision, the centre taken off in two parts."""
-    coarse = np.asarray(centre, points.dtype)
-    fine = np.asarray(centre - coarse.astype(np.float64), points.dtype)
-    return _enter(points, coarse, fine, np.asarray(unit, points.dtype)).astype(dtype)
+def here(data: Any, name: str) -> np.ndarray:
+    """The data as one array on this machine.
+
+    Raises:
+        ValueError: data that are split over devices; `name` is what needs them.
+    """
+    if is_sharded(data):
+        raise ValueError(
+            f"{name} needs all data in one place, but these are split over devices: fit a sample "
+            f"of them as one NumPy array, or pass new points."
+        )
+    return np.asarray(data)
+
+
+class Steps(NamedTuple):
+    """How points enter a frame in their own precision: the centre is taken off in two parts."""
+
+    coarse: np.ndarray
+    fine: np.ndarray
+    unit: np.ndarray
+
+    @classmethod
+    def into(cls, centre: np.ndarray, unit: np.ndarray, dtype: Any) -> "Steps":
+        """Those that lead into a frame given in float64."""
+        coarse = np.asarray(centre, dtype)
+        fine = np.asarray(centre - coarse.astype(np.float64), dtype)
+        return cls(coarse, fine, np.asarray(unit, dtype))
 
 
 @jax.jit
-def _enter(points, coarse, fine, unit):
-    return ((points - coarse) - fine) / unit
+def enter(points: Array, steps: Steps) -> Array:
+    """Centre and scale points."""
+    return ((points - steps.coarse) - steps.fine) / steps.unit
 
 
 @functools.partial(jax.jit, static_argnums=(0,))
@@ -147,9 +170,9 @@ def moments(points: Array, weight: Array, first: Array) -> Moments:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def blocks(
-    rows: Rows, block: int, points: Array, weight: Array, usable: Array
+    rows: Rows, block: int, points: Array, weight: Array, usable: np.ndarray, steps: Steps
 ) -> tuple[Array, Array]:
-    """Cut the rows of every part into blocks, the last filled up with rows of weight 0.
+    """Centre and scale, then cut each part into blocks, the last filled up with rows of weight 0.
 
     They, and those that had no weight, are `usable`: what counts for nothing must be possible.
     """
@@ -157,7 +180,7 @@ def blocks(
     def of_part(points, weight):
         extra = -len(points) % block
         empty = (weight == 0).reshape(-1, *(1,) * (points.ndim - 1))
-        points = jnp.where(empty, usable, points)
+        points = jnp.where(empty, usable, enter(points, steps))
         fill = jnp.broadcast_to(usable, (extra, *points.shape[1:]))
         points = jnp.concatenate([points, fill])
         weight = jnp.concatenate([weight, jnp.zeros(extra, weight.dtype)])

@@ -20,6 +20,7 @@ from gmm_jax._warnings import warn
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.summaries import describe_draws, describe_point
+from gmm_jax.table import log_joint
 
 FEWEST_DRAWS = 25
 """A posterior mean that rests on fewer draws than this comes with a warning."""
@@ -75,6 +76,7 @@ class Result(ABC):
         """Draw the data, the density and the components; returns the matplotlib axes."""
         from gmm_jax.plotting import plot
 
+        _sharding.here(self.data, "plot")
         return plot(cast(Any, self), ax)
 
     def __str__(self) -> str:
@@ -172,7 +174,7 @@ class PointFit(Result):
         Args:
             data: New points, one or many, NaN where missing; the fitted data if left out.
         """
-        points = np.asarray(self.data if data is None else data)
+        points = _sharding.here(self.data if data is None else data, "impute")
         self._enter(points)
         return np.where(np.isnan(points), self.mixture.impute(points), points)
 
@@ -182,6 +184,9 @@ class PointFit(Result):
 
         Lower is better; overlapping components pay for it (Biernacki, Celeux and Govaert 2000).
         """
+        if _sharding.is_sharded(self.data):
+            entropy = jnp.where(self.sample_weight > 0, self.assignment_entropy(), 0)
+            return self.bic + 2 * float(self.sample_weight @ entropy)
         entropy = np.asarray(self.assignment_entropy(), np.float64)
         used = self.sample_weight > 0
         return self.bic + 2 * float(self.sample_weight[used] @ entropy[used])
@@ -227,7 +232,9 @@ class PointFit(Result):
 
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
         if _sharding.is_sharded(points):
-            return _sharding.rows_of(points).each(self.inside.log_joint)(points)
+            incomplete = bool(jnp.isnan(points).any())
+            own = _sharding.rows_of(points).each(lambda p: log_joint(self.inside, p, incomplete))
+            return own(points)
         return self.inside.log_joint(points)
 
 

@@ -45,11 +45,13 @@ class Sharded(NamedTuple):
     def table(self, frame: Frame, block: int) -> em.Table:
         """The data in the frame, in blocks that lie where their rows lie."""
         dtype = self.points.dtype
-        inside = _sharding.enter(self.points, frame.centre, frame.unit, dtype)
+        steps = _sharding.Steps.into(frame.centre, frame.unit, dtype)
         usable = self.sample[np.argmax(self.weight > 0)]
         usable = ((usable - frame.centre) / frame.unit).astype(dtype)
         block = min(bucket(len(self.points) // self.rows.parts), block)
-        data, weight = _sharding.blocks(self.rows, block, inside, self.sample_weight, usable)
+        data, weight = _sharding.blocks(
+            self.rows, block, self.points, self.sample_weight, usable, steps
+        )
         incomplete = bool(self.moments.missing)
         return em.Table(data, weight, incomplete=incomplete, rows=self.rows)
 
