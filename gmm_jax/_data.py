@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from gmm_jax import _sharding
+
 
 def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarray:
     """Turn lists, arrays, series or data frames into n points: (n,) or (n, d), float64 or float32.
@@ -19,6 +21,8 @@ def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarra
         raise TypeError(f"{name} is a sparse matrix: convert it with .toarray() first.")
     if np.ma.is_masked(data):
         raise ValueError(f"{name} has masked entries: drop those rows or fill them in first.")
+    if _sharding.is_sharded(data) and not data.is_fully_addressable:
+        raise TypeError(f"{name} lies on several machines: only `fit` takes such data, for EM.")
     try:
         array = np.asarray(data)
     except (TypeError, ValueError) as error:
@@ -104,16 +108,21 @@ class Frame(NamedTuple):
         unit = np.exp2(np.round(np.log2(np.where(constant, 1, spread))))
         return cls(np.where(centred, centre, 0.0), np.where(scaled, unit, 1.0))
 
-    def enter(self, points: np.ndarray, dtype: Any) -> Array:
+    def enter(self, points: np.ndarray | Array, dtype: Any) -> Array:
         """Centre and scale points, then cast."""
+        if _sharding.is_sharded(points):
+            steps = _sharding.Steps.into(self.centre, self.unit, points.dtype)
+            return _sharding.enter(points, steps).astype(dtype)
         return jnp.asarray(((points - self.centre) / self.unit).astype(dtype))
 
-    def log_volume(self, points: Any) -> np.ndarray:
+    def log_volume(self, points: Any) -> np.ndarray | Array:
         """What the log density of each point in these units exceeds that in the data's units by.
 
         Missing values have no unit.
         """
         logs = np.log(self.unit)
+        if _sharding.is_sharded(points):
+            return jnp.where(jnp.isnan(points), 0, logs).reshape(len(points), -1).sum(1)
         seen = ~np.isnan(np.asarray(points))
         return np.where(seen, logs, 0).reshape(len(seen), -1).sum(1)
 

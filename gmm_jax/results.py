@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from gmm_jax import em
+from gmm_jax import _sharding, em
 from gmm_jax._data import Frame, as_points
 from gmm_jax._numerics import categorical, log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
@@ -20,6 +20,7 @@ from gmm_jax._warnings import warn
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.summaries import describe_draws, describe_point
+from gmm_jax.table import log_joint
 
 FEWEST_DRAWS = 25
 """A posterior mean that rests on fewer draws than this comes with a warning."""
@@ -29,9 +30,9 @@ FEWEST_DRAWS = 25
 class Result(ABC):
     """What both kinds of result share."""
 
-    data: np.ndarray
+    data: np.ndarray | Array
     """The n points that were fitted, (n,) or (n, d)."""
-    sample_weight: np.ndarray
+    sample_weight: np.ndarray | Array
     frame: Frame
     method: str
     """"em" or "importance"."""
@@ -75,6 +76,7 @@ class Result(ABC):
         """Draw the data, the density and the components; returns the matplotlib axes."""
         from gmm_jax.plotting import plot
 
+        _sharding.here(self.data, "plot")
         return plot(cast(Any, self), ax)
 
     def __str__(self) -> str:
@@ -93,17 +95,19 @@ class Result(ABC):
         event = self.frame.centre.shape
         if data is None:
             points, batch = self.data, self.data.shape[:1]
+        elif _sharding.is_sharded(data):
+            points, batch = _sharding.plain(data), data.shape[:1]
         else:
             single = np.ndim(data) == len(event)
             points = as_points(np.asarray(data)[None] if single else data, missing=True)
             if event == () and points.ndim == 2 and points.shape[1] == 1:
                 points = points[:, 0]
-            if points.shape[1:] != event:
-                raise ValueError(
-                    f"data has shape {points.shape} but the fit was to points with "
-                    f"{event[0] if event else 1} feature(s)."
-                )
             batch = () if single else points.shape[:1]
+        if points.shape[1:] != event:
+            raise ValueError(
+                f"data has shape {points.shape} but the fit was to points with "
+                f"{event[0] if event else 1} feature(s)."
+            )
         return self.frame.enter(points, self.inside.weights.dtype), batch
 
     def _outside(self) -> Mixture:
@@ -170,7 +174,7 @@ class PointFit(Result):
         Args:
             data: New points, one or many, NaN where missing; the fitted data if left out.
         """
-        points = np.asarray(self.data if data is None else data)
+        points = _sharding.here(self.data if data is None else data, "impute")
         self._enter(points)
         return np.where(np.isnan(points), self.mixture.impute(points), points)
 
@@ -180,6 +184,9 @@ class PointFit(Result):
 
         Lower is better; overlapping components pay for it (Biernacki, Celeux and Govaert 2000).
         """
+        if _sharding.is_sharded(self.data):
+            entropy = jnp.where(self.sample_weight > 0, self.assignment_entropy(), 0)
+            return self.bic + 2 * float(self.sample_weight @ entropy)
         entropy = np.asarray(self.assignment_entropy(), np.float64)
         used = self.sample_weight > 0
         return self.bic + 2 * float(self.sample_weight[used] @ entropy[used])
@@ -224,6 +231,10 @@ class PointFit(Result):
         return describe_point(self)
 
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
+        if _sharding.is_sharded(points):
+            incomplete = bool(jnp.isnan(points).any())
+            own = _sharding.rows_of(points).each(lambda p: log_joint(self.inside, p, incomplete))
+            return own(points)
         return self.inside.log_joint(points)
 
 

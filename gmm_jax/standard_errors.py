@@ -15,6 +15,7 @@ from gmm_jax import em
 from gmm_jax._data import bucket, padded
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
+from gmm_jax._sharding import here
 from gmm_jax._warnings import warn
 from gmm_jax.families.limits import ALONE
 from gmm_jax.fitting.arguments import one_of, whole
@@ -80,6 +81,7 @@ def standard_errors(
         0.791
     """
     one_of("method", method, ("bootstrap", "information"))
+    here(fit.data, "standard_errors")
     if fit.status in (em.COLLAPSED, em.NOT_FINITE):
         raise ValueError(
             f"standard_errors needs a sound fit, but in this one {em.MEANING[fit.status]}: "

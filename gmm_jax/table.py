@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import pytree, rebuild, static
+from gmm_jax._sharding import Rows
 from gmm_jax.families.limits import Sharing
 from gmm_jax.mixture import Mixture
 
@@ -24,16 +25,21 @@ class Table:
 
     Rows that only fill a block have weight 0. `incomplete` says that NaN stands for entries that
     are missing at random; `constants` are the weighted sums of those features whose coefficients
-    all components share.
+    all components share. `rows` says over which devices the blocks are split, if over several.
     """
 
     points: Float[Array | np.ndarray, "b n ..."]
     sample_weight: Float[Array | np.ndarray, "b n"]
     constants: Float[Array, "c"] | None = None
     incomplete: bool = static(default=False)
+    rows: Rows | None = static(default=None)
 
     def summed(self, over_block: Callable[[Array, Array], Any]) -> Any:
         """Sum what `over_block` makes of the points and weights of each block."""
+        if self.rows is not None:
+            # Every device sums its own blocks; what the devices found is added up once.
+            own = self.rows.each(lambda *part: Table(*part).summed(over_block), summed=True)
+            return own(self.points, self.sample_weight)
         if self.points.shape[0] == 1:
             return over_block(self.points[0], self.sample_weight[0])
         first = self.points[0], self.sample_weight[0]

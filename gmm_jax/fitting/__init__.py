@@ -8,7 +8,7 @@ from jax import Array
 
 from gmm_jax._data import as_points
 from gmm_jax.families.kinds import seen
-from gmm_jax.fitting import arguments
+from gmm_jax.fitting import arguments, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
 from gmm_jax.fitting.shares import fit_shares
@@ -38,7 +38,8 @@ def fit(
 
     Args:
         data: n points: a list, array, series or data frame column (n,), or n rows of d features.
-            NaN is a value missing at random (EM only).
+            NaN is a value missing at random (EM only). A JAX array whose rows are split over
+            devices or machines stays where it is (EM only).
         n_components: k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
         method: "auto", "em" (with a prior: the posterior mode) or "importance".
@@ -80,8 +81,12 @@ def fit(
         >>> [round(float(mean), 2) for mean in result.mixture.components.means]
         [350.67, 499.8]
     """
-    points = as_points(data, missing=True)
-    weight = arguments.as_weights(sample_weight, points.shape[0])
+    whole = sharded.look(data, sample_weight, key)
+    if whole is None:
+        points = as_points(data, missing=True)
+        weight = arguments.as_weights(sample_weight, points.shape[0])
+    else:
+        points, weight = whole.sample, whole.weight
     arguments.check_missing(points, weight)
     method, reason = arguments.choose_method(method, prior)
     chosen = arguments.choose_family(family, covariance_type, prior, points)
@@ -98,6 +103,11 @@ def fit(
         reason = f"{reason}; with key 0, since none was given"
 
     if method == "importance":
+        if whole is not None:
+            raise ValueError(
+                "data on several devices are for EM: pass method='em', or for draws from the "
+                "posterior the data (or a sample of them) as one NumPy array."
+            )
         arguments.check_sampled(points, known)
         arguments.one_of("proposal", proposal, ("em", "prior"))
         n_particles = arguments.whole("n_particles", n_particles, 100)
@@ -107,7 +117,8 @@ def fit(
     known_components = all(
         name in known and np.isfinite(known[name]).all() for name in names if name != "weights"
     )
-    if prior is None and known_components and not {"weights"} & {*known, *(shared or {})}:
+    exact = prior is None and whole is None and known_components
+    if exact and not {"weights"} & {*known, *(shared or {})}:
         return fit_shares(points, weight, known, chosen)
     if prior is None:
         arguments.check_enough(points, weight, k, chosen, known)
@@ -122,7 +133,8 @@ def fit(
         sharing,
         reason,
         start=arguments.as_start(start, chosen, len(points), k, event),
-        n_restarts=arguments.restarts(n_restarts, points.size * k),
+        n_restarts=arguments.restarts(n_restarts, (whole.points if whole else points).size * k),
         max_steps=arguments.whole("max_steps", max_steps),
         tol=None if tol is None else arguments.not_negative("tol", tol),
+        whole=whole,
     )

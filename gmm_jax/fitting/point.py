@@ -9,12 +9,13 @@ import numpy as np
 from jax import Array
 
 from gmm_jax import em, quasi_newton
-from gmm_jax._data import bucket, float_dtype, padded
+from gmm_jax._data import Frame, bucket, float_dtype, padded
 from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
 from gmm_jax.families.kinds import together
 from gmm_jax.families.limits import Limits, Sharing
 from gmm_jax.fitting import setting
+from gmm_jax.fitting.sharded import Sharded
 from gmm_jax.initial import components_around, uniforms_shape
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
@@ -50,56 +51,53 @@ def fit_point(
     n_restarts: int,
     max_steps: int,
     tol: float | None,
+    whole: Sharded | None = None,
 ) -> PointFit:
-    """Find the mode of the likelihood, or of the posterior."""
+    """Find the mode of the likelihood, or of the posterior.
+
+    Where the data are split over devices, `points` are a sample of the `whole`, to start from.
+    """
     event, dtype = points.shape[1:], float_dtype(points)
-    frame = setting.choose_frame(points, weight, family, prior, sharing)
-    rows = bucket(points.shape[0])
-    block = min(rows, BLOCK)
-    centred = ((points - frame.centre) / frame.unit).astype(dtype)
-    rows_all = -(-rows // block) * block
-    centred, padded_weight = padded(centred, weight, rows_all)
+    known_frame = whole and whole.frame(family)
+    frame = setting.choose_frame(points, weight, family, prior, sharing, known_frame)
+    table = _table(points, weight, frame)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)
     limits = Limits(held, np.asarray(SCALE_FLOOR, dtype), sharing)
     inside_prior = prior and setting.prior_inside(prior, frame, k, event, dtype)
     # NumPy's generator: compiling JAX's would take longer than everything else here.
     generator = np.random.default_rng(0 if key is None else np.asarray(jax.random.key_data(key)))
-    rest = dict(family=family, incomplete=bool(np.isnan(points).any()))
-    if not isinstance(start, str):
-        begin, n_restarts = setting.begin_inside(start, frame, len(points), rows_all, dtype), 1
-        start = "given"
-    else:
+    if isinstance(start, str):
         begin = generator.random(uniforms_shape(n_restarts, k), dtype)
+    else:
+        rows = table.sample_weight.size
+        begin, n_restarts = setting.begin_inside(start, frame, len(points), rows, dtype), 1
+        start = "given"
     chosen_prior = MaximumLikelihood() if prior is None else inside_prior
     accuracy = np.asarray(TOL[dtype.name] if tol is None else tol, dtype)
-    data = (
-        centred.reshape(-1, block, *event),
-        padded_weight.astype(dtype).reshape(-1, block),
-    )
-    restarts = jax.device_get(
-        _run(
-            begin, *data, values, chosen_prior, limits, accuracy,
-            start=start, max_steps=min(max_steps, PATIENCE), **rest,
-        )
-    )  # fmt: skip
-    best, note = int(em.best(restarts)), ""
-    if (tol is None and restarts.steps[best] > SLOW) or restarts.status[best] == em.RUNNING:
-        table = em.Table(*data, incomplete=rest["incomplete"])
-        restarts, note = _polish(restarts, table, chosen_prior, limits, max_steps)
-        best = int(em.best(restarts))
-    if restarts.status[best] == em.RUNNING and max_steps > PATIENCE:
-        restarts = jax.device_get(
+    everything = None if whole is None else whole.table(frame, BLOCK)
+
+    def run(begin, start, max_steps):
+        return jax.device_get(
             _run(
-                jax.tree.map(lambda a: a[best], restarts.mixtures), *data, values, chosen_prior,
-                limits, accuracy, start="given", max_steps=max_steps, **rest,
+                begin, table, everything, values, chosen_prior, limits, accuracy,
+                family=family, start=start, max_steps=max_steps,
             )
         )  # fmt: skip
+
+    restarts = run(begin, start, min(max_steps, PATIENCE))
+    best, note = int(em.best(restarts)), ""
+    if (tol is None and restarts.steps[best] > SLOW) or restarts.status[best] == em.RUNNING:
+        seen = table if everything is None else everything
+        restarts, note = _polish(restarts, seen, chosen_prior, limits, max_steps)
+        best = int(em.best(restarts))
+    if restarts.status[best] == em.RUNNING and max_steps > PATIENCE:
+        restarts = run(jax.tree.map(lambda a: a[best], restarts.mixtures), "given", max_steps)
         best = 0
     mixture = jax.tree.map(lambda a: a[best], restarts.mixtures)
     on_device, exact = jax.tree.map(jnp.asarray, (chosen_prior, mixture))
     log_prior = on_device.log_prob(exact)
-    size = weight.sum()
-    volume = float(weight @ frame.log_volume(points))
+    size = float(weight.sum() if whole is None else whole.moments.size)
+    volume = float(weight @ frame.log_volume(points)) if whole is None else whole.log_volume(frame)
     log_likelihood = float(restarts.objective[best]) * size - float(log_prior) - volume
     free_weights = sharing.distinct("weights", ~held.weights)
     status = int(restarts.status[best])
@@ -108,8 +106,8 @@ def fit_point(
     apart = any(not sharing.by_all(name) for name, _ in sharing.groups)
     named = bool(known) or apart or not getattr(prior, "exchangeable", True)
     return PointFit(
-        data=points,
-        sample_weight=weight,
+        data=points if whole is None else whole.points,
+        sample_weight=weight if whole is None else whole.sample_weight,
         frame=frame,
         method="em",
         reason=f"{reason}; the best of {n_restarts} start{'s'[: n_restarts > 1]}{note}.",
@@ -124,13 +122,24 @@ def fit_point(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("family", "start", "max_steps", "incomplete"))
-def _run(
-    begin, data, sample_weight, values, prior, limits, tol,
-    *, family, start, max_steps, incomplete,
-):  # fmt: skip
-    """Choose starts and run EM from all of them, in one compilation."""
-    held, table = limits.held, em.Table(data, sample_weight, incomplete=incomplete)
+def _table(points: np.ndarray, weight: np.ndarray, frame: Frame) -> em.Table:
+    """The data in the frame, in blocks, filled up to a size that others share."""
+    event, dtype = points.shape[1:], float_dtype(points)
+    rows = bucket(points.shape[0])
+    block = min(rows, BLOCK)
+    centred = ((points - frame.centre) / frame.unit).astype(dtype)
+    centred, weight = padded(centred, weight, -(-rows // block) * block)
+    blocks = centred.reshape(-1, block, *event), weight.astype(dtype).reshape(-1, block)
+    return em.Table(*blocks, incomplete=bool(np.isnan(points).any()))
+
+
+@functools.partial(jax.jit, static_argnames=("family", "start", "max_steps"))
+def _run(begin, table, whole, values, prior, limits, tol, *, family, start, max_steps):
+    """Choose starts and run EM from all of them, in one compilation.
+
+    Starts come from `table`, and so does everything else where there is no `whole`.
+    """
+    held = limits.held
     if start == "given" and isinstance(begin, Mixture):
         starts = jax.tree.map(lambda a: a[None], begin)
     elif start == "given":
@@ -139,7 +148,7 @@ def _run(
         starts = _around_points(begin, table, values, held, family, start)
     starts = jax.vmap(lambda mixture: together(mixture, limits.sharing))(starts)
     starts = jax.tree.map(jnp.where, held, values, starts)
-    return em.run(starts, table, prior, limits, tol, max_steps)
+    return em.run(starts, table if whole is None else whole, prior, limits, tol, max_steps)
 
 
 def _around_points(uniforms, table, values, held, family, start):

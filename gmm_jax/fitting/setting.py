@@ -13,14 +13,21 @@ from gmm_jax.mixture import Mixture
 
 
 def choose_frame(
-    points: np.ndarray, weight: np.ndarray, family: Any, prior: Any, sharing: Sharing = ALONE
+    points: np.ndarray,
+    weight: np.ndarray,
+    family: Any,
+    prior: Any,
+    sharing: Sharing = ALONE,
+    frame: Frame | None = None,
 ) -> Frame:
     """Centre and scale the data, where the family allows it.
 
     Features that share a parameter share a unit.
+    `frame` is that of the data where it is known already.
     Without spread in the data the unit is that of the prior's expectations, if there is one.
     """
-    frame = Frame.of(points, weight, family.centred, family.scaled)
+    if frame is None:
+        frame = Frame.of(points, weight, family.centred, family.scaled)
     if sharing.features:
         frame = frame._replace(unit=np.full_like(frame.unit, frame.unit.max()))
     if prior is None:
