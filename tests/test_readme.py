@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import gmm_jax
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
@@ -77,3 +79,11 @@ def test_one_feature_given_another():
     below = stats.norm.cdf(quantiles[:, None], means, scales) @ shares
     np.testing.assert_allclose(below, [0.05, 0.5, 0.95], atol=1e-5)
     assert len(names["bentos"].hdr(0.9)) == 2
+
+
+def test_data_on_several_devices():
+    """With whatever devices there are; `test_sharding` has eight."""
+    names = run(BLOCKS[7])
+    assert names["fitted"].log_likelihood == pytest.approx(
+        gmm_jax.fit(names["points"], 2).log_likelihood, abs=0.5
+    )
