@@ -56,7 +56,7 @@ def rows_of(data: Array) -> Rows:
     Raises:
         ValueError: data that are not split by rows, and by rows only.
     """
-    sharding = data.sharding
+    sharding: Any = data.sharding
     spec = tuple(sharding.spec) if isinstance(sharding, NamedSharding) else ()
     if not spec or spec[0] is None or any(axis is not None for axis in spec[1:]):
         raise ValueError(

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import gmm_jax
+
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
@@ -95,3 +97,11 @@ def test_many_sets_and_chunks():
     assert len(names["many"]) == 100
     for name in ("streamed", "later"):
         np.testing.assert_allclose(names[name].mixture.components.means, [0, 6], atol=0.15)
+
+
+def test_data_on_several_devices():
+    """With whatever devices there are; `test_sharding` has eight."""
+    names = run(BLOCKS[7])
+    assert names["fitted"].log_likelihood == pytest.approx(
+        gmm_jax.fit(names["points"], 2).log_likelihood, abs=0.5
+    )

@@ -66,8 +66,8 @@ def separate(result: PointFit | PosteriorFit) -> bool:
 def real_points(result: PointFit | PosteriorFit) -> tuple[np.ndarray, np.ndarray]:
     """Points that count, (n, d), and how much."""
     counted = result.sample_weight > 0
-    points = result.data[counted].astype(np.float64)
-    return points.reshape(len(points), -1), result.sample_weight[counted]
+    points = np.asarray(result.data)[counted].astype(np.float64)
+    return points.reshape(len(points), -1), np.asarray(result.sample_weight)[counted]
 
 
 def colour(component: int | np.integer) -> str:
