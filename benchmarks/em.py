@@ -33,7 +33,13 @@ from gmm_jax.fitting.point import BLOCK
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
 
-SHAPES = [(100_000, 8, 2), (1_000_000, 16, 8), (100_000, 64, 32), (1_000_000, 3, 3), (20_000, 32, 64)]  # fmt: skip
+SHAPES = [
+    (100_000, 8, 2),
+    (1_000_000, 16, 8),
+    (100_000, 64, 32),
+    (1_000_000, 3, 3),
+    (20_000, 32, 64),
+]
 TYPES = ["full", "diag", "tied", "spherical"]
 DTYPES = ["float32", "float64"]
 SECONDS = 0.5

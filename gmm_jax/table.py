@@ -1,5 +1,6 @@
 """The E step: what a mixture makes of all the data, summed block by block."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax._numerics import log_sum_exp, safe_log
+from gmm_jax._numerics import safe_log
 from gmm_jax._pytree import pytree, rebuild, static
 from gmm_jax.families.limits import Sharing
 from gmm_jax.mixture import Mixture
 
 LARGE = 512
 """Rows from which on features pay."""
+CELLS = 2**17
+"""Most numbers of one kind that a block should come to, so that they stay in the cache."""
 
 
 @pytree
@@ -46,6 +49,15 @@ class Table:
 
         return jax.lax.scan(add, zero, (self.points, self.sample_weight))[0]
 
+    def in_blocks(self, width: int) -> "Table":
+        """Halve blocks until `width` numbers a row fit the cache, as long as they stay large."""
+        rows = self.sample_weight.shape[1]
+        while rows * width > CELLS and rows % 2 == 0 and rows > LARGE:
+            rows //= 2
+        points = self.points.reshape(-1, rows, *self.points.shape[2:])
+        weight = self.sample_weight.reshape(-1, rows)
+        return rebuild(Table, **(vars(self) | {"points": points, "sample_weight": weight}))
+
     def with_constants(self, components: Any, sharing: Sharing) -> "Table":
         """Sum once what does not change from step to step."""
         if not hasattr(components, "features"):
@@ -75,11 +87,17 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
     data, each point is compared with each mean.
     """
 
+    width = mixtures.weights.size + math.prod(table.points.shape[2:])
+
     def directly():
-        return table.summed(lambda *block: _compare(mixtures, *block, table.incomplete))
+        blocks = table.in_blocks(width)
+        return blocks.summed(lambda *block: _compare(mixtures, *block, table.incomplete))
 
     few = table.sample_weight.size < LARGE
     if few or table.incomplete or not hasattr(mixtures.components, "features"):
+        return directly()
+    one = jax.tree.map(lambda a: a[0], mixtures.components)
+    if not one.features_pay(_own_features(one, table)):
         return directly()
     suffice = jax.vmap(lambda m: m.components.features_suffice())(mixtures)
     return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table), directly)
@@ -91,15 +109,19 @@ def _compare(
     """Log density and statistics of one block, from differences between points and means."""
 
     def one(mixture):
-        each = log_joint(mixture, points, incomplete)
-        log_prob = log_sum_exp(each, -1)
-        possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
-        responsibilities = jnp.exp(each - possible[:, None]) * weight[:, None]
+        each = log_joint(mixture, points, incomplete).T
+        largest = each.max(0)
+        terms = jnp.exp(each - jnp.where(jnp.isfinite(largest), largest, 0))
+        summed = terms.sum(0)
+        some = summed > 0
+        log_prob = jnp.where(some, largest + jnp.log(jnp.where(some, summed, 1)), -jnp.inf)
+        responsibilities = terms * (weight / jnp.where(some, summed, 1))
         total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
         components = _seeing(mixture, incomplete)
-        return total, components.statistics(points, responsibilities)
+        return total, components.statistics(points, responsibilities.T)
 
-    return jax.vmap(one)(mixtures)
+    # One run after the other where there is enough to do: products with a batch are slower.
+    return jax.vmap(one)(mixtures) if len(weight) < LARGE else jax.lax.map(one, mixtures)
 
 
 def log_joint(
@@ -117,6 +139,13 @@ def _seeing(mixture: Mixture, incomplete: bool) -> Any:
     )
 
 
+def _own_features(components: Any, table: Table) -> int:
+    """How many features have a coefficient of their own in each component."""
+    event = jax.ShapeDtypeStruct((1, *table.points.shape[2:]), table.points.dtype)
+    all_of_them = jax.eval_shape(components.features, event).shape[0]
+    return all_of_them - (0 if table.constants is None else table.constants.shape[0])
+
+
 def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics from products with the features of the points.
 
@@ -125,8 +154,8 @@ def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], An
     """
     one = jax.tree.map(lambda a: a[0], mixtures.components)
     coefficients, constants = jax.vmap(lambda m: m.components.natural())(mixtures)
-    size = 0 if table.constants is None else table.constants.shape[0]
-    own = coefficients.shape[-1] - size
+    own = _own_features(one, table)
+    size = coefficients.shape[-1] - own
     offsets = (constants + safe_log(mixtures.weights))[..., None]
 
     def over_block(points, weight):
@@ -141,7 +170,8 @@ def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], An
         sums = jnp.matmul(responsibilities, features.T, precision="highest")
         return total, responsibilities.sum(-1), sums
 
-    total, counts, sums = table.summed(over_block)
+    width = mixtures.weights.size + own
+    total, counts, sums = table.in_blocks(width).summed(over_block)
     if size:
         total = total + jnp.matmul(coefficients[:, 0, own:], table.constants, precision="highest")
         # Only their total over components is ever used.

@@ -19,6 +19,10 @@ from gmm_jax.families.normal import Normal
 
 FEW = 10
 """Most products of features that are written out one by one."""
+MANY = 512
+"""Points from which on components take turns, so that what one needs stays in the cache."""
+WIDE = 12
+"""Dimensions from which on products of features cost more than they save."""
 
 
 @pytree
@@ -125,24 +129,36 @@ class MultivariateNormal:
             )
 
     def log_prob(self, data: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        """Log density, by a triangular solve with differences from the mean."""
-        deviations = jnp.swapaxes(data[:, None] - self.means, 0, 1)
+        """Log density, by a triangular solve with differences from the mean.
 
-        def distances(tril, deviations):
-            whitened = jax.scipy.linalg.solve_triangular(tril, deviations.T, lower=True)
-            return (whitened**2).sum(0)
+        For many points the triangle is inverted: a product is faster than a solve.
+        """
+        if len(data) < MANY:
+            solve, trils, each = _solved, self.scale_trils, _at_once
+        else:
+            solve, trils, each = _product, self._inverses(), jax.lax.map
 
-        squared = jax.vmap(distances)(self.scale_trils, deviations)
-        return (self._peak()[:, None] - 0.5 * squared).T
+        def squared(component):
+            mean, tril = component
+            return (solve(tril, data.T - mean[:, None]) ** 2).sum(0)
+
+        return (self._peak()[:, None] - 0.5 * each(squared, (self.means, trils))).T
 
     def statistics(
         self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]
     ) -> SecondMoments:
         """Sum responsibilities, deviations from these means, and their products."""
-        deviations = jnp.swapaxes(data[:, None] - self.means, 0, 1)
-        weighted = responsibilities.T[:, :, None] * deviations
-        products = jnp.matmul(jnp.swapaxes(weighted, 1, 2), deviations, precision="highest")
-        return SecondMoments(responsibilities.sum(0), weighted.sum(1), products)
+
+        def sums(component):
+            mean, weight = component
+            deviations = data.T - mean[:, None]
+            weighted = deviations * weight
+            return weighted.sum(1), _product(weighted, deviations.T)
+
+        each = _at_once if len(data) < MANY else jax.lax.map
+        return SecondMoments(
+            responsibilities.sum(0), *each(sums, (self.means, responsibilities.T))
+        )
 
     def features(self, data: Float[Array, "n d"], only: int | None = None) -> Float[Array, "f n"]:
         """x and the products x_i x_j for i <= j, of which the log density is linear."""
@@ -182,6 +198,11 @@ class MultivariateNormal:
         limit = jnp.finfo(self.means.dtype).eps ** -0.175
         narrowest = jnp.diagonal(self.scale_trils, axis1=1, axis2=2).min(1)
         return jnp.all(jnp.linalg.norm(self.means, axis=1) <= limit * narrowest)
+
+    def features_pay(self, own: int) -> bool:
+        """Whether products with `own` features cost less than comparing points with means."""
+        d = self.means.shape[1]
+        return own == d or d < WIDE
 
     def common_features(self, sharing: Sharing) -> int:
         """How many of the last features have one coefficient for all components."""
@@ -270,10 +291,13 @@ class MultivariateNormal:
         return rebuild(cls, means=centres, scale_trils=outline.spread * identity)
 
     def _precisions(self) -> Float[Array, "k d d"]:
+        inverses = self._inverses()
+        return _product(jnp.swapaxes(inverses, 1, 2), inverses)
+
+    def _inverses(self) -> Float[Array, "k d d"]:
         identity = jnp.eye(self.means.shape[1], dtype=self.means.dtype)
         identity = jnp.broadcast_to(identity, self.scale_trils.shape)
-        inverse = jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
-        return jnp.matmul(jnp.swapaxes(inverse, 1, 2), inverse, precision="highest")
+        return _solved(self.scale_trils, identity)
 
     def marginal(self, dims: Any) -> "MultivariateNormal | Normal":
         """The components of some features; of a single number, one-dimensional normals."""
@@ -294,6 +318,20 @@ class MultivariateNormal:
         diagonals = jnp.diagonal(self.scale_trils, axis1=1, axis2=2)
         d = self.means.shape[1]
         return -jnp.log(diagonals).sum(1) - 0.5 * d * jnp.log(2 * jnp.pi)
+
+
+def _solved(tril: Float[Array, "... d d"], columns: Float[Array, "... d m"]) -> Array:
+    return jax.scipy.linalg.solve_triangular(tril, columns, lower=True)
+
+
+def _product(a: Array, b: Array) -> Array:
+    # Full float32 also where a matrix unit would round its input to fewer digits.
+    return jnp.matmul(a, b, precision="highest")
+
+
+def _at_once(over_component: Callable[[Any], Any], components: Any) -> Any:
+    """As jax.lax.map, but for all components at once."""
+    return jax.vmap(over_component)(components)
 
 
 def _factor(covariances: Float[Array, "k d d"], floor: Array) -> Float[Array, "k d d"]:
