@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax._numerics import safe_log
+from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import pytree, rebuild, static
 from gmm_jax.families.limits import Sharing
 from gmm_jax.mixture import Mixture
@@ -89,11 +89,14 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
 
     width = mixtures.weights.size + math.prod(table.points.shape[2:])
 
-    def directly():
-        blocks = table.in_blocks(width)
-        return blocks.summed(lambda *block: _compare(mixtures, *block, table.incomplete))
-
     few = table.sample_weight.size < LARGE
+
+    def directly():
+        seen = jax.vmap(lambda m: _seeing(m.components, table.incomplete, few))(mixtures)
+        log_weights = safe_log(mixtures.weights)
+        blocks = table.in_blocks(width)
+        return blocks.summed(lambda *block: _compare(log_weights, seen, *block))
+
     if few or table.incomplete or not hasattr(mixtures.components, "features"):
         return directly()
     one = jax.tree.map(lambda a: a[0], mixtures.components)
@@ -104,39 +107,37 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
 
 
 def _compare(
-    mixtures: Mixture, points: Array, weight: Array, incomplete: bool
+    log_weights: Float[Array, "r k"], components: Any, points: Array, weight: Array
 ) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics of one block, from differences between points and means."""
 
-    def one(mixture):
-        each = log_joint(mixture, points, incomplete).T
-        largest = each.max(0)
-        terms = jnp.exp(each - jnp.where(jnp.isfinite(largest), largest, 0))
-        summed = terms.sum(0)
-        some = summed > 0
-        log_prob = jnp.where(some, largest + jnp.log(jnp.where(some, summed, 1)), -jnp.inf)
-        responsibilities = terms * (weight / jnp.where(some, summed, 1))
+    def one(run):
+        log_weights, components = run
+        each = (log_weights + components.log_prob(points)).T
+        log_prob = log_sum_exp(each, 0)
+        possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
+        responsibilities = jnp.exp(each - possible) * weight
         total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
-        components = _seeing(mixture, incomplete)
         return total, components.statistics(points, responsibilities.T)
 
     # One run after the other where there is enough to do: products with a batch are slower.
-    return jax.vmap(one)(mixtures) if len(weight) < LARGE else jax.lax.map(one, mixtures)
+    each_run = jax.vmap(one) if len(weight) < LARGE else lambda runs: jax.lax.map(one, runs)
+    return each_run((log_weights, components))
 
 
 def log_joint(
     mixture: Mixture, points: Float[Array, "n ..."], incomplete: bool
 ) -> Float[Array, "n k"]:
     """Log of weight times density; `incomplete` says that NaN stands for missing entries."""
-    return safe_log(mixture.weights) + _seeing(mixture, incomplete).log_prob(points)
+    components = _seeing(mixture.components, incomplete)
+    return safe_log(mixture.weights) + components.log_prob(points)
 
 
-def _seeing(mixture: Mixture, incomplete: bool) -> Any:
-    """The components, able to see points with missing entries if there are such."""
-    components: Any = mixture.components
-    return (
-        components.incomplete() if incomplete and hasattr(components, "incomplete") else components
-    )
+def _seeing(components: Any, incomplete: bool, few: bool = True) -> Any:
+    """The components as they see points: some of them with missing entries, few or many."""
+    if incomplete:
+        return components.incomplete() if hasattr(components, "incomplete") else components
+    return components if few or not hasattr(components, "prepared") else components.prepared()
 
 
 def _own_features(components: Any, table: Table) -> int:

@@ -16,11 +16,10 @@ from gmm_jax.families.incomplete import Incomplete, SecondMoments
 from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
 from gmm_jax.families.normal import Normal
+from gmm_jax.families.whitened import Whitened
 
 FEW = 10
 """Most products of features that are written out one by one."""
-MANY = 512
-"""Points from which on components take turns, so that what one needs stays in the cache."""
 WIDE = 12
 """Dimensions from which on products of features cost more than they save."""
 
@@ -129,36 +128,24 @@ class MultivariateNormal:
             )
 
     def log_prob(self, data: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        """Log density, by a triangular solve with differences from the mean.
+        """Log density, by a triangular solve with differences from the mean."""
+        deviations = jnp.swapaxes(data[:, None] - self.means, 0, 1)
 
-        For many points the triangle is inverted: a product is faster than a solve.
-        """
-        if len(data) < MANY:
-            solve, trils, each = _solved, self.scale_trils, _at_once
-        else:
-            solve, trils, each = _product, self._inverses(), jax.lax.map
+        def distances(tril, deviations):
+            whitened = jax.scipy.linalg.solve_triangular(tril, deviations.T, lower=True)
+            return (whitened**2).sum(0)
 
-        def squared(component):
-            mean, tril = component
-            return (solve(tril, data.T - mean[:, None]) ** 2).sum(0)
-
-        return (self._peak()[:, None] - 0.5 * each(squared, (self.means, trils))).T
+        squared = jax.vmap(distances)(self.scale_trils, deviations)
+        return (self._peak()[:, None] - 0.5 * squared).T
 
     def statistics(
         self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]
     ) -> SecondMoments:
         """Sum responsibilities, deviations from these means, and their products."""
-
-        def sums(component):
-            mean, weight = component
-            deviations = data.T - mean[:, None]
-            weighted = deviations * weight
-            return weighted.sum(1), _product(weighted, deviations.T)
-
-        each = _at_once if len(data) < MANY else jax.lax.map
-        return SecondMoments(
-            responsibilities.sum(0), *each(sums, (self.means, responsibilities.T))
-        )
+        deviations = jnp.swapaxes(data[:, None] - self.means, 0, 1)
+        weighted = responsibilities.T[:, :, None] * deviations
+        products = jnp.matmul(jnp.swapaxes(weighted, 1, 2), deviations, precision="highest")
+        return SecondMoments(responsibilities.sum(0), weighted.sum(1), products)
 
     def features(self, data: Float[Array, "n d"], only: int | None = None) -> Float[Array, "f n"]:
         """x and the products x_i x_j for i <= j, of which the log density is linear."""
@@ -290,14 +277,18 @@ class MultivariateNormal:
         identity = jnp.broadcast_to(jnp.eye(d, dtype=centres.dtype), (k, d, d))
         return rebuild(cls, means=centres, scale_trils=outline.spread * identity)
 
-    def _precisions(self) -> Float[Array, "k d d"]:
-        inverses = self._inverses()
-        return _product(jnp.swapaxes(inverses, 1, 2), inverses)
+    def prepared(self) -> Whitened:
+        """The same distributions for comparison with many points."""
+        return Whitened(self.means, self._inverses(), self._peak())
 
     def _inverses(self) -> Float[Array, "k d d"]:
         identity = jnp.eye(self.means.shape[1], dtype=self.means.dtype)
         identity = jnp.broadcast_to(identity, self.scale_trils.shape)
-        return _solved(self.scale_trils, identity)
+        return jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
+
+    def _precisions(self) -> Float[Array, "k d d"]:
+        inverses = self._inverses()
+        return jnp.matmul(jnp.swapaxes(inverses, 1, 2), inverses, precision="highest")
 
     def marginal(self, dims: Any) -> "MultivariateNormal | Normal":
         """The components of some features; of a single number, one-dimensional normals."""
@@ -318,20 +309,6 @@ class MultivariateNormal:
         diagonals = jnp.diagonal(self.scale_trils, axis1=1, axis2=2)
         d = self.means.shape[1]
         return -jnp.log(diagonals).sum(1) - 0.5 * d * jnp.log(2 * jnp.pi)
-
-
-def _solved(tril: Float[Array, "... d d"], columns: Float[Array, "... d m"]) -> Array:
-    return jax.scipy.linalg.solve_triangular(tril, columns, lower=True)
-
-
-def _product(a: Array, b: Array) -> Array:
-    # Full float32 also where a matrix unit would round its input to fewer digits.
-    return jnp.matmul(a, b, precision="highest")
-
-
-def _at_once(over_component: Callable[[Any], Any], components: Any) -> Any:
-    """As jax.lax.map, but for all components at once."""
-    return jax.vmap(over_component)(components)
 
 
 def _factor(covariances: Float[Array, "k d d"], floor: Array) -> Float[Array, "k d d"]:
