@@ -22,6 +22,11 @@ def header(*packages: str) -> None:
     print()
 
 
+def clocks() -> np.ndarray:
+    """Wall and CPU seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def paired(
     rivals: dict[str, Callable[[], Any]],
     rounds: int = 7,
@@ -31,12 +36,19 @@ def paired(
 
     `clock` is time.process_time where CPU time is asked for.
     """
+    return {name: float(np.median(t)) for name, t in each_round(rivals, rounds, clock).items()}
+
+
+def each_round(
+    rivals: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], Any] = clocks
+) -> dict[str, np.ndarray]:
+    """Seconds of each rival in each round, by one clock or several."""
     for run in rivals.values():
         jax.block_until_ready(run())
-    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    seconds: dict[str, list[Any]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, run in rivals.items():
             begin = clock()
             jax.block_until_ready(run())
             seconds[name].append(clock() - begin)
-    return {name: float(np.median(times)) for name, times in seconds.items()}
+    return {name: np.array(times) for name, times in seconds.items()}

@@ -1,5 +1,6 @@
 """The E step: what a mixture makes of all the data, summed block by block."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from gmm_jax.mixture import Mixture
 
 LARGE = 512
 """Rows from which on features pay."""
+CELLS = 2**17
+"""Most numbers of one kind that a block should come to, so that they stay in the cache."""
 
 
 @pytree
@@ -52,6 +55,15 @@ class Table:
 
         return jax.lax.scan(add, zero, (self.points, self.sample_weight))[0]
 
+    def in_blocks(self, width: int) -> "Table":
+        """Halve blocks until `width` numbers a row fit the cache, as long as they stay large."""
+        rows = self.sample_weight.shape[1]
+        while rows * width > CELLS and rows % 2 == 0 and rows > LARGE:
+            rows //= 2
+        points = self.points.reshape(-1, rows, *self.points.shape[2:])
+        weight = self.sample_weight.reshape(-1, rows)
+        return rebuild(Table, **(vars(self) | {"points": points, "sample_weight": weight}))
+
     def with_constants(self, components: Any, sharing: Sharing) -> "Table":
         """Sum once what does not change from step to step."""
         if not hasattr(components, "features"):
@@ -81,46 +93,64 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
     data, each point is compared with each mean.
     """
 
-    def directly():
-        return table.summed(lambda *block: _compare(mixtures, *block, table.incomplete))
+    width = mixtures.weights.size + math.prod(table.points.shape[2:])
 
     few = table.sample_weight.size < LARGE
+
+    def directly():
+        seen = jax.vmap(lambda m: _seeing(m.components, table.incomplete, few))(mixtures)
+        log_weights = safe_log(mixtures.weights)
+        blocks = table.in_blocks(width)
+        return blocks.summed(lambda *block: _compare(log_weights, seen, *block))
+
     if few or table.incomplete or not hasattr(mixtures.components, "features"):
+        return directly()
+    one = jax.tree.map(lambda a: a[0], mixtures.components)
+    if not one.features_pay(_own_features(one, table)):
         return directly()
     suffice = jax.vmap(lambda m: m.components.features_suffice())(mixtures)
     return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table), directly)
 
 
 def _compare(
-    mixtures: Mixture, points: Array, weight: Array, incomplete: bool
+    log_weights: Float[Array, "r k"], components: Any, points: Array, weight: Array
 ) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics of one block, from differences between points and means."""
 
-    def one(mixture):
-        each = log_joint(mixture, points, incomplete)
-        log_prob = log_sum_exp(each, -1)
+    def one(run):
+        log_weights, components = run
+        each = (log_weights + components.log_prob(points)).T
+        log_prob = log_sum_exp(each, 0)
         possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
-        responsibilities = jnp.exp(each - possible[:, None]) * weight[:, None]
+        responsibilities = jnp.exp(each - possible) * weight
         total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
-        components = _seeing(mixture, incomplete)
-        return total, components.statistics(points, responsibilities)
+        return total, components.statistics(points, responsibilities.T)
 
-    return jax.vmap(one)(mixtures)
+    # One run after the other where there is enough to do: products with a batch are slower.
+    each_run = jax.vmap(one) if len(weight) < LARGE else lambda runs: jax.lax.map(one, runs)
+    return each_run((log_weights, components))
 
 
 def log_joint(
     mixture: Mixture, points: Float[Array, "n ..."], incomplete: bool
 ) -> Float[Array, "n k"]:
     """Log of weight times density; `incomplete` says that NaN stands for missing entries."""
-    return safe_log(mixture.weights) + _seeing(mixture, incomplete).log_prob(points)
+    components = _seeing(mixture.components, incomplete)
+    return safe_log(mixture.weights) + components.log_prob(points)
 
 
-def _seeing(mixture: Mixture, incomplete: bool) -> Any:
-    """The components, able to see points with missing entries if there are such."""
-    components: Any = mixture.components
-    return (
-        components.incomplete() if incomplete and hasattr(components, "incomplete") else components
-    )
+def _seeing(components: Any, incomplete: bool, few: bool = True) -> Any:
+    """The components as they see points: some of them with missing entries, few or many."""
+    if incomplete:
+        return components.incomplete() if hasattr(components, "incomplete") else components
+    return components if few or not hasattr(components, "prepared") else components.prepared()
+
+
+def _own_features(components: Any, table: Table) -> int:
+    """How many features have a coefficient of their own in each component."""
+    event = jax.ShapeDtypeStruct((1, *table.points.shape[2:]), table.points.dtype)
+    all_of_them = jax.eval_shape(components.features, event).shape[0]
+    return all_of_them - (0 if table.constants is None else table.constants.shape[0])
 
 
 def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
@@ -131,8 +161,8 @@ def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], An
     """
     one = jax.tree.map(lambda a: a[0], mixtures.components)
     coefficients, constants = jax.vmap(lambda m: m.components.natural())(mixtures)
-    size = 0 if table.constants is None else table.constants.shape[0]
-    own = coefficients.shape[-1] - size
+    own = _own_features(one, table)
+    size = coefficients.shape[-1] - own
     offsets = (constants + safe_log(mixtures.weights))[..., None]
 
     def over_block(points, weight):
@@ -147,7 +177,8 @@ def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], An
         sums = jnp.matmul(responsibilities, features.T, precision="highest")
         return total, responsibilities.sum(-1), sums
 
-    total, counts, sums = table.summed(over_block)
+    width = mixtures.weights.size + own
+    total, counts, sums = table.in_blocks(width).summed(over_block)
     if size:
         total = total + jnp.matmul(coefficients[:, 0, own:], table.constants, precision="highest")
         # Only their total over components is ever used.

@@ -114,8 +114,9 @@ class Family(Protocol):
         ...
 
     # Where the log density is linear in features of the data, EM on large data takes two matrix
-    # products if the family also has `features`, `common_features`, `natural`, `from_features`
-    # and `features_suffice`: see `Normal`.
+    # products if the family also has `features`, `common_features`, `natural`, `from_features`,
+    # `features_pay` and `features_suffice`: see `Normal`. With
+    # `prepared`, what many points need is computed once: see `MultivariateNormal`.
     # With `cdf`, or with `marginal` and `condition`, mixtures answer these questions too.
 
     @property

@@ -16,9 +16,12 @@ from gmm_jax.families.incomplete import Incomplete, SecondMoments
 from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
 from gmm_jax.families.normal import Normal
+from gmm_jax.families.whitened import Whitened
 
 FEW = 10
 """Most products of features that are written out one by one."""
+WIDE = 12
+"""Dimensions from which on products of features cost more than they save."""
 
 
 @pytree
@@ -183,6 +186,11 @@ class MultivariateNormal:
         narrowest = jnp.diagonal(self.scale_trils, axis1=1, axis2=2).min(1)
         return jnp.all(jnp.linalg.norm(self.means, axis=1) <= limit * narrowest)
 
+    def features_pay(self, own: int) -> bool:
+        """Whether products with `own` features cost less than comparing points with means."""
+        d = self.means.shape[1]
+        return own == d or d < WIDE
+
     def common_features(self, sharing: Sharing) -> int:
         """How many of the last features have one coefficient for all components."""
         d = self.means.shape[1]
@@ -269,11 +277,18 @@ class MultivariateNormal:
         identity = jnp.broadcast_to(jnp.eye(d, dtype=centres.dtype), (k, d, d))
         return rebuild(cls, means=centres, scale_trils=outline.spread * identity)
 
-    def _precisions(self) -> Float[Array, "k d d"]:
+    def prepared(self) -> Whitened:
+        """The same distributions for comparison with many points."""
+        return Whitened(self.means, self._inverses(), self._peak())
+
+    def _inverses(self) -> Float[Array, "k d d"]:
         identity = jnp.eye(self.means.shape[1], dtype=self.means.dtype)
         identity = jnp.broadcast_to(identity, self.scale_trils.shape)
-        inverse = jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
-        return jnp.matmul(jnp.swapaxes(inverse, 1, 2), inverse, precision="highest")
+        return jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
+
+    def _precisions(self) -> Float[Array, "k d d"]:
+        inverses = self._inverses()
+        return jnp.matmul(jnp.swapaxes(inverses, 1, 2), inverses, precision="highest")
 
     def marginal(self, dims: Any) -> "MultivariateNormal | Normal":
         """The components of some features; of a single number, one-dimensional normals."""

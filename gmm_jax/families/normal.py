@@ -130,6 +130,10 @@ class Normal:
         """How many of the last features have one coefficient for all components."""
         return self.means[0].size if sharing.by_all("scales") else 0
 
+    def features_pay(self, own: int) -> bool:
+        """Whether products with `own` features cost less than comparing points with means."""
+        return True
+
     def features_suffice(self) -> Bool[Array, ""]:
         """Whether the features keep enough digits: no mean is too many scales away from zero."""
         limit = jnp.finfo(self.means.dtype).eps ** -0.175
