@@ -222,9 +222,12 @@ class MultivariateNormal:
             occupied = (counts > jnp.finfo(counts.dtype).tiny)[:, None]
             return jnp.where(occupied, deviations / jnp.where(occupied, counts[:, None], 1), 0)
         precisions = self._precisions()
+        shift = sharing.average("means", self.means) - self.means
+        deviations = deviations - counts[:, None] * shift
         pulls = jnp.einsum("kij,kj->ki", precisions, deviations, precision="highest")
         stiffness = sharing.pool("means", counts[:, None, None] * precisions)
-        return jnp.linalg.solve(stiffness, sharing.pool("means", pulls)[..., None])[..., 0]
+        pulled = sharing.pool("means", pulls)[..., None]
+        return shift + jnp.linalg.solve(stiffness, pulled)[..., 0]
 
     def impute(
         self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]

@@ -145,10 +145,13 @@ class Normal:
         held, pool = limits.held, limits.sharing.pool
         counts = counts.reshape(counts.shape + (1,) * (self.means.ndim - 1))
         counts = jnp.broadcast_to(counts, self.means.shape)
-        # Means that are shared weigh components by their precision.
-        shared = limits.sharing.shares("means")
-        precisions = self.scales**-2 if shared else jnp.ones_like(self.scales)
-        moved = _ratio(pool("means", precisions * deviations), pool("means", precisions * counts))
+        shift, precisions = jnp.zeros_like(self.means), jnp.ones_like(self.scales)
+        if limits.sharing.shares("means"):
+            # Means that are shared weigh components by their precision.
+            shift = limits.sharing.average("means", self.means) - self.means
+            precisions = self.scales**-2
+        pulled = pool("means", precisions * (deviations - counts * shift))
+        moved = shift + _ratio(pulled, pool("means", precisions * counts))
         moved = jnp.where(held.means, 0, moved)
         # Squares about the new means: those about the old ones, less what the move explains.
         squares = squares - 2 * moved * deviations + counts * moved**2

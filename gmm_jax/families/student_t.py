@@ -95,9 +95,13 @@ class StudentT(Elementwise):
         """
         precisions, deviations, squares, logs = statistics.sums
         held, pool, counts = limits.held, limits.sharing.pool, self.counts(statistics)
-        inverse = self.scales**-2 if limits.sharing.shares("means") else jnp.ones_like(counts)
-        pulled = pool("means", inverse * deviations)
-        moved = ratio(pulled, pool("means", inverse * precisions), jnp.zeros_like(counts))
+        shift, inverse = jnp.zeros_like(self.means), jnp.ones_like(counts)
+        if limits.sharing.shares("means"):
+            shift = limits.sharing.average("means", self.means) - self.means
+            inverse = self.scales**-2
+        pulled = pool("means", inverse * (deviations - precisions * shift))
+        below = pool("means", inverse * precisions)
+        moved = shift + ratio(pulled, below, jnp.zeros_like(counts))
         moved = jnp.where(held.means, 0, moved)
         squares = squares - 2 * moved * deviations + precisions * moved**2
         below = jnp.where(held.dfs, counts, precisions)

@@ -12,7 +12,6 @@ from gmm_jax import em, quasi_newton
 from gmm_jax._data import Frame, bucket, float_dtype, padded
 from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
-from gmm_jax.families.kinds import together
 from gmm_jax.families.limits import Limits, Sharing
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.sharded import Sharded
@@ -146,7 +145,6 @@ def _run(begin, table, whole, values, prior, limits, tol, *, family, start, max_
         starts = jax.tree.map(lambda a: a[None], _from_shares(begin, table, limits, family))
     else:
         starts = _around_points(begin, table, values, held, family, start)
-    starts = jax.vmap(lambda mixture: together(mixture, limits.sharing))(starts)
     starts = jax.tree.map(jnp.where, held, values, starts)
     return em.run(starts, table if whole is None else whole, prior, limits, tol, max_steps)
 
