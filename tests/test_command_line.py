@@ -46,7 +46,7 @@ def test_reads_columns(table, text, wanted, expected, names):
         ("a,b\n1,2\n3,4\n", ["--column", "c"], "no column 'c'; it has a, b"),
         ("1\n2\n", ["--components", "3"], "at least as many points as components"),
         ("1\n2\n", ["--components", "0"], "n_components must be at least 1"),
-        ("1\nnan\n", [], "NaN or infinite"),
+        ("1\ninf\n", [], "infinite entries"),
     ],
 )
 def test_says_what_is_wrong(table, capsys, text, arguments, sentence):

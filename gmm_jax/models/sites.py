@@ -170,8 +170,8 @@ def _component_log_prob(value: ArrayLike, components: Family, z: ArrayLike) -> F
     index, valid = _whole(z, components.n_components)
     points = _event("x", value, index.shape + components.event_shape)
     each = components.log_prob(points.reshape(-1, *components.event_shape))
-    own = jnp.take_along_axis(each, index.reshape(-1, 1), axis=1)
-    return jnp.where(valid.reshape(-1, 1), own, -jnp.inf).sum()
+    own = jnp.take_along_axis(each, index.reshape(-1, 1), axis=1).sum()
+    return jnp.where(jnp.all(valid) & _defined(points), own, -jnp.inf)
 
 
 component = keyed_distribution(_draw_component, _component_log_prob, name="component")
@@ -188,7 +188,7 @@ def _marginal_of(shape: tuple[int, ...]) -> Distribution:
         mixture = _mixture(weights, components)
         points = _event("x", value, shape + components.event_shape)
         total = mixture.log_prob(points).sum()
-        return jnp.where(_on_simplex(mixture.weights), total, -jnp.inf)
+        return jnp.where(_on_simplex(mixture.weights) & _defined(points), total, -jnp.inf)
 
     return keyed_distribution(draw, log_prob, name="marginal_mixture")
 
@@ -233,6 +233,11 @@ def _mixture(weights: ArrayLike, components: Family) -> Mixture:
 
 def _on_simplex(weights: Float[Array, "k"]) -> Bool[Array, ""]:
     return jnp.all(weights >= 0) & (jnp.abs(weights.sum() - 1) < 1e-3)
+
+
+def _defined(points: Array) -> Bool[Array, ""]:
+    """Whether there is no NaN, which families take for missing but a model cannot produce."""
+    return ~jnp.any(jnp.isnan(points))
 
 
 def _whole(z: ArrayLike, k: int) -> tuple[Int[Array, "..."], Bool[Array, "..."]]:
