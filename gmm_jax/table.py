@@ -100,7 +100,9 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
     def directly():
         seen = jax.vmap(lambda m: _seeing(m.components, table.incomplete, few))(mixtures)
         log_weights = safe_log(mixtures.weights)
-        blocks = table.in_blocks(width)
+        # Components that take turns need no more of a block in the cache than one of them does.
+        turns = hasattr(mixtures.components, "prepared") and not table.incomplete
+        blocks = table if turns else table.in_blocks(width)
         return blocks.summed(lambda *block: _compare(log_weights, seen, *block))
 
     if few or table.incomplete or not hasattr(mixtures.components, "features"):
