@@ -138,7 +138,7 @@ def test_the_import_costs_hardly_more_than_that_of_jax():
 
     for module in ("jax", "gmm_jax"):
         cost(module)  # compiles bytecode
-    pairs = [(cost("jax"), cost("gmm_jax")) for _ in range(5)]
+    pairs = [(cost("jax"), cost("gmm_jax")) for _ in range(9)]
     # The least of several runs is what the import costs; the rest is other work on the machine.
     jax_time, our_time = (min(times) for times in zip(*pairs, strict=True))
     assert our_time <= 1.3 * jax_time
