@@ -128,6 +128,7 @@ def gmmx(data: np.ndarray, means: np.ndarray, kind: str, dtype: Any) -> Callable
     possible = kind in ("full", "diag") and data.size * k <= LARGEST
     if not possible or importlib.util.find_spec("gmmx") is None:
         return None
+    # A rival that need not be installed.
     from gmmx import EMFitter, GaussianMixtureModelJax  # type: ignore[import-not-found]
 
     unit = np.tile(np.eye(d), (k, 1, 1)) if kind == "full" else np.ones((k, d))

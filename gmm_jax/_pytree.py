@@ -23,6 +23,7 @@ def pytree[T](cls: type[T]) -> type[T]:
     cls = dataclass(frozen=True, eq=False)(cls)
     # Fields say what is stored; people may pass lists and numbers, which `__post_init__` converts.
     cls.__init__.__annotations__ = {}
+    # `dataclass` returns the class that it was given, so that the checker sees no dataclass here.
     described = fields(cls)  # type: ignore[arg-type]
     data = [f.name for f in described if not f.metadata.get("static")]
     meta = [f.name for f in described if f.metadata.get("static")]

@@ -41,8 +41,7 @@ def iterate(mixture, x, steps, prior=None, sample_weight=None, held=None):
     prior = MaximumLikelihood() if prior is None else prior
     held = free(mixture) if held is None else held
     weight = jnp.ones(len(x)) if sample_weight is None else jnp.asarray(sample_weight, float)
-    one = lambda tree: jax.tree.map(lambda a: a[None], tree)  # noqa: E731
-    states = [em.init(one(mixture))]
+    states = [em.init(jax.tree.map(lambda a: a[None], mixture))]
     for _ in range(steps):
         states.append(one_step(states[-1], jnp.asarray(x)[None], weight[None], prior, held))
     return jax.tree.map(lambda a: a[0], states)

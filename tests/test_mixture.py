@@ -99,7 +99,10 @@ def test_samples_follow_the_mixture():
     for j in range(3):
         mine = np.asarray(points, np.float64)[np.asarray(assignments) == j]
         assert abs(mine.mean() - MEANS[j]) < 5 * SCALES[j] / np.sqrt(len(mine))
-    cdf = lambda x: stats.norm.cdf(np.asarray(x)[..., None], MEANS, SCALES) @ WEIGHTS  # noqa: E731
+
+    def cdf(x):
+        return stats.norm.cdf(np.asarray(x)[..., None], MEANS, SCALES) @ WEIGHTS
+
     assert stats.kstest(np.asarray(points, np.float64), cdf).pvalue > 1e-4
 
 

@@ -57,9 +57,11 @@ def test_update_weighs_the_change(changes):
     new = {**old, **changes, "obs": {**old["obs"], **changes.get("obs", {})}}
     new = jax.tree.map(np.asarray, new, is_leaf=lambda leaf: isinstance(leaf, list))
     expected = hand_log_joint(**new) - hand_log_joint(**old)
-    for updated, weight, discarded in (trace.update(changes), model.update(trace, changes)):  # noqa: B007
+    both = trace.update(changes), model.update(trace, changes)
+    for updated, weight, _ in both:
         np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(-updated.get_score(), hand_log_joint(**new), rtol=1e-5)
+    updated, _, discarded = both[-1]
     jax.tree.map(np.testing.assert_allclose, updated.get_choices(), as_float32(new))
     _, back, _ = model.update(updated, discarded)
     np.testing.assert_allclose(back, -expected, rtol=1e-4, atol=1e-5)

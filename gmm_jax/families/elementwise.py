@@ -1,6 +1,5 @@
 """What families share whose features, where there are several, are independent."""
 
-from dataclasses import fields
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -43,7 +42,7 @@ class Elementwise:
 
     @property
     def _parameters(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in self.supports}
 
     @property
     def _leading(self) -> Any:

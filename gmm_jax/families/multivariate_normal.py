@@ -269,10 +269,9 @@ class MultivariateNormal:
         )
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "MultivariateNormal":
-        stretch = scale if np.ndim(scale) == 0 else scale[:, None]  # type: ignore[index]
-        return rebuild(
-            type(self), means=shift + scale * self.means, scale_trils=stretch * self.scale_trils
-        )
+        # Row i of a triangle is in the unit of feature i.
+        trils = (scale * self.scale_trils.swapaxes(-1, -2)).swapaxes(-1, -2)
+        return rebuild(type(self), means=shift + scale * self.means, scale_trils=trils)
 
     @classmethod
     def around(cls, centres: Float[Array, "k d"], outline: Outline) -> "MultivariateNormal":
