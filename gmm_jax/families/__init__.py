@@ -18,11 +18,12 @@ from gmm_jax.families.categorical import Categorical
 from gmm_jax.families.exponential import Exponential
 from gmm_jax.families.fixed_range import PointMass, Uniform
 from gmm_jax.families.gamma import Gamma
+from gmm_jax.families.heterogeneous import Heterogeneous
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.multivariate_normal import MultivariateNormal
 from gmm_jax.families.normal import Normal
-from gmm_jax.families.parts import Heterogeneous, Product
 from gmm_jax.families.poisson import Poisson
+from gmm_jax.families.product import Product
 from gmm_jax.families.student_t import StudentT
 from gmm_jax.families.wrapped import Wrapped
 
