@@ -1,10 +1,11 @@
 """Component families: one file each, all with the contract of `Family`.
 
 To add a family, write a frozen dataclass with `@pytree`, one array per parameter with the
-components on its first axis, and the methods of `Family` and `Kind`; where features are
-independent, most come with `Elementwise` (see `poisson.py`). Import it below and list it in
-`tests/test_families.py`. EM, starts, sample weights, missing values, sharing, mixed tables,
-sampling and the generative functions then work with it.
+components on its first axis, and the methods of `Family` and `Kind`. Where features are independent
+inherit `Separable`: its abstract methods are what is left to write (`poisson.py` does it in 60
+lines). Else `Parametric` gives what follows from the parameters alone. Import the family below and
+list it in `tests/test_families.py`. EM, starts, sample weights, missing values, sharing, mixed
+tables, sampling and the generative functions then work with it.
 """
 
 from typing import Any, Protocol, runtime_checkable

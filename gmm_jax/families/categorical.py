@@ -7,17 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import as_floats
 from gmm_jax._numerics import categorical, safe_log
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
-from gmm_jax.families.elementwise import Elementwise, Sums, ratio
+from gmm_jax.families.kinds import whole_numbers
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.parametric import Parametric
+from gmm_jax.families.separable import Sums, ratio
 
 
 @pytree
-class Categorical(Elementwise):
+class Categorical(Parametric):
     """k distributions over the categories 0, 1, ... c - 1; features are independent.
 
     Args:
@@ -36,6 +38,8 @@ class Categorical(Elementwise):
 
     probs: Float[Array, "k ... c"]
 
+    centred: ClassVar[bool] = False
+    scaled: ClassVar[bool] = False
     supports: ClassVar[dict[str, str]] = {"probs": "simplex"}
 
     def __post_init__(self) -> None:
@@ -77,13 +81,7 @@ class Categorical(Elementwise):
     @staticmethod
     def check(data: np.ndarray) -> None:
         """Accept whole numbers from 0."""
-        data = data[~np.isnan(data)]
-        wrong = (data < 0) | (data != np.floor(data))
-        if wrong.any():
-            raise ValueError(
-                f"data for Categorical components must be categories numbered 0, 1, 2, ..., "
-                f"got {data[wrong][0]:g}."
-            )
+        whole_numbers(data, "Categorical components must be categories numbered")
 
     @classmethod
     def seeing(cls, data: np.ndarray) -> "Levels":
@@ -122,6 +120,13 @@ class Categorical(Elementwise):
         """The data with the most probable category in place of the missing."""
         probs = jnp.tensordot(responsibilities, self.probs, 1)
         return jnp.where(jnp.isnan(data), jnp.argmax(probs, -1).astype(data.dtype), data)
+
+    def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
+        """Never: a probability of 0 or 1 is a sound estimate."""
+        return jnp.zeros(self.n_components, bool)
+
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Categorical":
+        return self
 
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         probs = self.probs[assignments]

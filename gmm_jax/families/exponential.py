@@ -10,12 +10,12 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive
 from gmm_jax._pytree import pytree, rebuild, set_fields
-from gmm_jax.families.elementwise import Elementwise, Sums, ratio
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.separable import Separable, Sums, ratio
 
 
 @pytree
-class Exponential(Elementwise):
+class Exponential(Separable):
     """k exponential distributions, with independent features where there are several.
 
     Args:

@@ -10,12 +10,12 @@ from jaxtyping import ArrayLike, Float, Int
 
 from gmm_jax._checks import as_floats, per_component, shaped_like
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
-from gmm_jax.families.elementwise import Elementwise, Sums
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.separable import Separable, Sums
 
 
 @pytree
-class Uniform(Elementwise):
+class Uniform(Separable):
     """k uniform distributions, for background noise: EM leaves them where they are.
 
     Fitted, one covers the range of the data, which is its maximum likelihood estimate.
@@ -85,7 +85,7 @@ class Uniform(Elementwise):
 
 
 @pytree
-class PointMass(Elementwise):
+class PointMass(Separable):
     """k spikes, each at one value: an excess of zeros. EM leaves them where they are.
 
     A density has no mass at a point: mix spikes with counts, not with continuous components.

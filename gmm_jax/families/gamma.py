@@ -11,12 +11,12 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
 from gmm_jax._pytree import pytree, rebuild, set_fields
-from gmm_jax.families.elementwise import Elementwise, Sums, ratio
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.separable import Separable, Sums, ratio
 
 
 @pytree
-class Gamma(Elementwise):
+class Gamma(Separable):
     """k gamma distributions, with independent features where there are several.
 
     Args:
@@ -49,7 +49,7 @@ class Gamma(Elementwise):
 
     @property
     def order(self) -> Float[Array | np.ndarray, "k"]:
-        return self.expectation().reshape(self.n_components, -1)[:, 0]
+        return (self.shapes / self.rates).reshape(self.n_components, -1)[:, 0]
 
     @staticmethod
     def check(data: np.ndarray) -> None:

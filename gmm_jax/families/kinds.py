@@ -58,6 +58,14 @@ def together(mixture: Any, sharing: Sharing) -> Any:
     return jax.tree_util.tree_map_with_path(average, mixture)
 
 
+def whole_numbers(data: np.ndarray, rule: str) -> None:
+    """Raise ValueError, citing the rule, unless all that is there is 0, 1, 2, ..."""
+    there = data[~np.isnan(data)]
+    wrong = (there < 0) | (there != np.floor(there))
+    if wrong.any():
+        raise ValueError(f"data for {rule} 0, 1, 2, ..., got {there[wrong][0]:g}.")
+
+
 def seen(family: Any, data: np.ndarray) -> Any:
     """The kind of a family that knows of the data what it needs, such as how many categories."""
     return family.seeing(data) if hasattr(family, "seeing") else family

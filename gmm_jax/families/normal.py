@@ -9,10 +9,11 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
-from gmm_jax._pytree import columns_of, pytree, rebuild, set_fields
+from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.families import _split
 from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
+from gmm_jax.families.parametric import Parametric
 
 
 class Moments(NamedTuple):
@@ -24,7 +25,7 @@ class Moments(NamedTuple):
 
 
 @pytree
-class Normal:
+class Normal(Parametric):
     """k normal distributions, with independent features where there are several.
 
     Args:
@@ -46,29 +47,13 @@ class Normal:
 
     centred: ClassVar[bool] = True
     scaled: ClassVar[bool] = True
+    supports: ClassVar[dict[str, str]] = {"means": "real", "scales": "positive"}
 
     def __post_init__(self) -> None:
         means = per_component("means", self.means)
         scales = shaped_like("scales", self.scales, "means", means)
         positive("scales", scales)
         set_fields(self, means=means, scales=scales)
-
-    @property
-    def n_components(self) -> int:
-        return self.means.shape[0]
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return self.means.shape[1:]
-
-    @property
-    def order(self) -> Float[Array | np.ndarray, "k"]:
-        return self.means.reshape(self.n_components, -1)[:, 0]
-
-    @property
-    def columns(self) -> dict[str, np.ndarray]:
-        """Parameters by name, (k,), one column a feature where there are several; for tables."""
-        return columns_of(means=self.means, scales=self.scales)
 
     @staticmethod
     def check(data: np.ndarray) -> None:
@@ -175,14 +160,6 @@ class Normal:
     def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
         """The data as each component expects them where they are missing."""
         return jnp.where(jnp.isnan(data)[:, None], self.means, data[:, None])
-
-    def unconstrained(self) -> "Normal":
-        """Means, and logs of scales."""
-        return rebuild(type(self), means=self.means, scales=jnp.log(self.scales))
-
-    def constrained(self) -> "Normal":
-        """Undo `unconstrained`."""
-        return rebuild(type(self), means=self.means, scales=jnp.exp(self.scales))
 
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """A component has collapsed when any of its scales lies at the floor."""

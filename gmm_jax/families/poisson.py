@@ -11,12 +11,13 @@ from jaxtyping import Float, Int
 
 from gmm_jax._checks import per_component, positive
 from gmm_jax._pytree import pytree, rebuild, set_fields
-from gmm_jax.families.elementwise import Elementwise, Sums, ratio
+from gmm_jax.families.kinds import whole_numbers
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.separable import Separable, Sums, ratio
 
 
 @pytree
-class Poisson(Elementwise):
+class Poisson(Separable):
     """k Poisson distributions, with independent features where there are several.
 
     Args:
@@ -45,12 +46,7 @@ class Poisson(Elementwise):
     @staticmethod
     def check(data: np.ndarray) -> None:
         """Accept whole numbers from 0."""
-        data = data[~np.isnan(data)]
-        wrong = (data < 0) | (data != np.floor(data))
-        if wrong.any():
-            raise ValueError(
-                f"data for Poisson components must be counts 0, 1, 2, ..., got {data[wrong][0]:g}."
-            )
+        whole_numbers(data, "Poisson components must be counts")
 
     def log_density(self, data: Array) -> Array:
         """Log mass; none for a negative number."""

@@ -11,15 +11,15 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
 from gmm_jax._pytree import pytree, rebuild, set_fields
-from gmm_jax.families.elementwise import Elementwise, Sums, ratio
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.separable import Separable, Sums, ratio
 
 LEAST, MOST = 0.5, 200.0
 """Degrees of freedom are estimated between these; above, the tails are a normal's."""
 
 
 @pytree
-class StudentT(Elementwise):
+class StudentT(Separable):
     """k Student-t distributions, with independent features where there are several.
 
     Args:

@@ -11,8 +11,8 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._pytree import columns_of, pytree, rebuild, static
-from gmm_jax.families.elementwise import CHANGES
 from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.parametric import CHANGES
 
 REACH = 0.5
 """Longest step, relative to one plus the size of the parameters."""

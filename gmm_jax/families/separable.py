@@ -1,24 +1,16 @@
-"""What families share whose features, where there are several, are independent."""
+"""What families share whose features are independent: all but the density and its mode."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import ArrayLike, Bool, Float
+from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gmm_jax._pytree import columns_of, rebuild
 from gmm_jax.families.kinds import blend
-from gmm_jax.families.limits import Limits
-
-CHANGES = {
-    "real": (lambda x: x, lambda x: x),
-    "positive": (jnp.log, jnp.exp),
-    "unit": (lambda x: jnp.log(x) - jnp.log1p(-x), jax.nn.sigmoid),
-    "simplex": (jnp.log, lambda x: jax.nn.softmax(x, -1)),
-}
-"""To numbers that may take any value, and back."""
+from gmm_jax.families.limits import Limits, Outline
+from gmm_jax.families.parametric import Parametric
 
 
 class Sums(NamedTuple):
@@ -28,42 +20,14 @@ class Sums(NamedTuple):
     sums: tuple[Float[Array, "k ..."], ...]
 
 
-class Elementwise:
-    """The common part of a family whose parameters have one entry per component and feature.
+class Separable(Parametric, ABC):
+    """A family whose features, where there are several, are independent.
 
-    A family that inherits it names what its parameters may be in `supports`, and writes
-    `log_density`, `expectation`, `sufficient`, `expected_sufficient`, `mode`, `sample` and
-    `around`.
+    A family that inherits it writes the abstract methods, and gets the others from them.
     """
 
     centred: ClassVar[Any] = False
     scaled: ClassVar[Any] = False
-    supports: ClassVar[dict[str, str]]
-
-    @property
-    def _parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.supports}
-
-    @property
-    def _leading(self) -> Any:
-        return next(iter(self._parameters.values()))
-
-    @property
-    def n_components(self) -> int:
-        return self._leading.shape[0]
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return self._leading.shape[1:]
-
-    @property
-    def order(self) -> Float[Array | np.ndarray, "k"]:
-        return self._leading.reshape(self.n_components, -1)[:, 0]
-
-    @property
-    def columns(self) -> dict[str, np.ndarray]:
-        """Parameters by name, (k,), one column a feature where there are several; for tables."""
-        return columns_of(**self._parameters)
 
     @classmethod
     def count_free(cls, limits: Limits) -> int:
@@ -106,21 +70,6 @@ class Elementwise:
         data = data[:, None]
         return jnp.where(jnp.isnan(data), self.expectation(), data)
 
-    def unconstrained(self) -> Any:
-        """The same structure with numbers that may take any value."""
-        return self._changed(0)
-
-    def constrained(self) -> Any:
-        """Undo `unconstrained`."""
-        return self._changed(1)
-
-    def _changed(self, direction: int) -> Any:
-        changed = {
-            name: CHANGES[self.supports[name]][direction](value)
-            for name, value in self._parameters.items()
-        }
-        return rebuild(type(self), **changed)
-
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """Never: no estimate of this family is degenerate."""
         return jnp.zeros(self.n_components, bool)
@@ -131,21 +80,34 @@ class Elementwise:
 
     # What a family writes.
 
+    @abstractmethod
     def log_density(self, data: Array) -> Array:
         """Log density of data (n, 1 or k, ...) under every component, (n, k, ...)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expectation(self) -> Float[Array, "k ..."]:
         """Mean of each component."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sufficient(self, data: Array) -> tuple[Array, ...]:
         """Sufficient statistics of data (n, k, ...), each of that shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expected_sufficient(self) -> tuple[Array, ...]:
         """What is expected of them, (k, ...)."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def mode(self, statistics: Sums, limits: Limits) -> Any:
+        """The components of maximum likelihood given `statistics`; see `Family`."""
+
+    @abstractmethod
+    def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
+        """Draw one point from each named component."""
+
+    @classmethod
+    @abstractmethod
+    def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> Any:
+        """Components to start from; see `Kind`."""
 
 
 def ratio(above: Array, below: Array, otherwise: Array) -> Array:
