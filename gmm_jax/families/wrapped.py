@@ -10,12 +10,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
-from gmm_jax._pytree import columns_of, pytree, rebuild, static
+from gmm_jax._pytree import pytree, rebuild, static
+from gmm_jax.families import _newton
+from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline
-from gmm_jax.families.parametric import CHANGES
+from gmm_jax.families.parametric import Parametric
 
-REACH = 0.5
-"""Longest step, relative to one plus the size of the parameters."""
+SAME = 1e-3
+"""Shared parameters that are no further apart, relative to one plus their size, count as one."""
 
 
 class Slopes(NamedTuple):
@@ -27,7 +29,7 @@ class Slopes(NamedTuple):
 
 
 @pytree
-class Wrapped:
+class Wrapped(Parametric):
     """k components of a distribution from elsewhere; `Wrapped.of` says what to fit.
 
     Args:
@@ -73,27 +75,6 @@ class Wrapped:
             raise ValueError(f"supports must be 'real', 'positive' or 'unit', got {unknown}.")
         return WrappedOf(distribution, tuple(supports.items()))
 
-    @property
-    def _leading(self) -> Any:
-        return self.parameters[self.kind.names[0]]
-
-    @property
-    def n_components(self) -> int:
-        return self._leading.shape[0]
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return self._leading.shape[1:]
-
-    @property
-    def order(self) -> Float[Array | np.ndarray, "k"]:
-        return self._leading.reshape(self.n_components, -1)[:, 0]
-
-    @property
-    def columns(self) -> dict[str, np.ndarray]:
-        """Parameters by name, for tables."""
-        return columns_of(**{name: self.parameters[name] for name in self.kind.names})
-
     def log_prob(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
         """Log density, summed over features that are not NaN."""
         missing, points = _seen(data)
@@ -110,10 +91,10 @@ class Wrapped:
         shares = jnp.where(missing[:, None], 0, shares)
 
         def total(numbers):
-            density = self.kind.log_density(points[:, None], self._changed(numbers, 1))
+            density = self.kind.log_density(points[:, None], self._constrained(numbers))
             return jnp.sum(jnp.where(shares > 0, shares * density, 0))
 
-        numbers = self._changed(self._stacked(), 0)
+        numbers = self._numbers()
         slope = jax.grad(total)
         # Entries don't mix, so that each column of all Hessians is one derivative.
         directions = jnp.eye(numbers.shape[-1], dtype=numbers.dtype)
@@ -128,45 +109,42 @@ class Wrapped:
     def mode(self, statistics: Slopes, limits: Limits) -> "Wrapped":
         """One Newton step of bounded length, uphill whatever the curvature.
 
-        It improves; the mode itself follows over the steps of EM.
+        It improves; the mode itself follows over the steps of EM. A parameter that components
+        share is one variable of the step; values that differ, as in a start, become one first.
         """
-        numbers = self._changed(self._stacked(), 0)
-        gradient, curvature = statistics.gradient, statistics.curvature
-        held = jnp.stack([limits.held.parameters[name] for name in self.kind.names], -1)
-        pooled = [limits.sharing.shares(f"parameters['{name}']") for name in self.kind.names]
-        if any(pooled):
-            raise ValueError("shared parameters are not for wrapped distributions.")
-        gradient = jnp.where(held, 0, gradient)
+        sharing, names = limits.sharing, self.kind.full_names
+        held = jnp.stack(self._each(limits.held.parameters), -1)
+        gradient = jnp.where(held, 0, statistics.gradient)
         both = held[..., :, None] | held[..., None, :]
         identity = jnp.eye(held.shape[-1], dtype=gradient.dtype)
-        curvature = jnp.where(both, -identity, curvature)
-        values, vectors = jnp.linalg.eigh(-(curvature + jnp.swapaxes(curvature, -1, -2)) / 2)
-        least = 1e-3 * jnp.abs(values).max(-1, keepdims=True) + jnp.finfo(gradient.dtype).tiny
-        values = jnp.maximum(jnp.abs(values), least)
-        along = jnp.einsum("...ji,...j->...i", vectors, gradient) / values
-        step = jnp.einsum("...ij,...j->...i", vectors, along)
-        length = jnp.linalg.norm(step, axis=-1, keepdims=True)
-        longest = REACH * (1 + jnp.linalg.norm(numbers, axis=-1, keepdims=True))
-        step = step * jnp.minimum(1, longest / jnp.maximum(length, 1e-30))
-        moved = self._changed(numbers + jnp.where(held, 0, step), 1)
-        moved = jnp.where(held, self._stacked(), moved)
-        return self._with(moved)
+        curvature = jnp.where(both, -identity, statistics.curvature)
+        numbers = self._numbers()
+        agreed = jnp.stack(
+            [
+                sharing.average(name, numbers[..., i]) if sharing.shares(name) else numbers[..., i]
+                for i, name in enumerate(names)
+            ],
+            -1,
+        )
+        apart = jnp.any(jnp.abs(agreed - numbers) > SAME * (1 + jnp.abs(agreed)))
+        move = _newton.step(gradient, curvature, agreed, sharing, names)
+        moved = self._constrained(agreed + jnp.where(apart, 0, move))
+        return self._unstacked(jnp.where(held, self._stacked(), moved))
 
     def impute(
         self, data: Float[Array, "n ..."], responsibilities: Float[Array, "n k"]
     ) -> Float[Array, "n ..."]:
-        """Not possible: the mean of the distribution is not known.
+        """The data with the expected values in place of the missing.
 
         Raises:
-            TypeError: always.
+            TypeError: the distribution does not say its mean.
         """
-        raise TypeError("impute is not for wrapped distributions, whose means are not known.")
+        return blend(self.fill(data), responsibilities)
 
-    def unconstrained(self) -> "Wrapped":
-        return self._with(self._changed(self._stacked(), 0))
-
-    def constrained(self) -> "Wrapped":
-        return self._with(self._changed(self._stacked(), 1))
+    def fill(self, data: Float[Array, "n ..."]) -> Float[Array, "n k ..."]:
+        """The data as each component expects them where they are missing."""
+        data = data[:, None]
+        return jnp.where(jnp.isnan(data), self.kind.mean(self.parameters), data)
 
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """A component has collapsed when its scale, if it has one, is below the floor."""
@@ -185,21 +163,30 @@ class Wrapped:
             "loc": shift + scale * self.parameters["loc"],
             "scale": scale * self.parameters["scale"],
         }
-        return rebuild(Wrapped, parameters=moved, kind=self.kind)
+        return self._with(moved)
+
+    def _described(self) -> dict[str, tuple[Any, str]]:
+        return {name: (self.parameters[name], word) for name, word in self.kind.supports}
+
+    def _with(self, values: dict[str, Any]) -> "Wrapped":
+        return rebuild(Wrapped, parameters=values, kind=self.kind)
+
+    def _each(self, values: dict[str, Any]) -> list[Any]:
+        return [values[name] for name in self.kind.names]
 
     def _stacked(self) -> Array:
-        return jnp.stack([self.parameters[name] for name in self.kind.names], -1)
+        """Parameters (k, ..., p)."""
+        return jnp.stack(self._each(self.parameters), -1)
 
-    def _changed(self, stacked: Array, direction: int) -> Array:
-        each = [
-            CHANGES[support][direction](stacked[..., i])
-            for i, (_, support) in enumerate(self.kind.supports)
-        ]
-        return jnp.stack(each, -1)
+    def _numbers(self) -> Array:
+        """The same as numbers that may take any value."""
+        return jnp.stack(self._each(self.unconstrained().parameters), -1)
 
-    def _with(self, stacked: Array) -> "Wrapped":
-        values = {name: stacked[..., i] for i, name in enumerate(self.kind.names)}
-        return rebuild(Wrapped, parameters=values, kind=self.kind)
+    def _unstacked(self, stacked: Array) -> "Wrapped":
+        return self._with({name: stacked[..., i] for i, name in enumerate(self.kind.names)})
+
+    def _constrained(self, numbers: Array) -> Array:
+        return self._unstacked(numbers).constrained()._stacked()
 
 
 @dataclass(frozen=True)
@@ -219,6 +206,11 @@ class WrappedOf:
         return tuple(name for name, _ in self.supports)
 
     @property
+    def full_names(self) -> tuple[str, ...]:
+        """What `fit` calls them."""
+        return tuple(f"parameters['{name}']" for name in self.names)
+
+    @property
     def centred(self) -> bool:
         return {"loc", "scale"} <= set(self.names)
 
@@ -231,7 +223,9 @@ class WrappedOf:
 
     def count_free(self, limits: Limits) -> int:
         """How many numbers are free."""
-        return sum(int((~np.asarray(a)).sum()) for a in limits.held.parameters.values())
+        held = limits.held.parameters
+        pairs = zip(self.names, self.full_names, strict=True)
+        return sum(limits.sharing.distinct(full, ~np.asarray(held[name])) for name, full in pairs)
 
     def around(self, centres: Float[Array, "k ..."], outline: Outline) -> Wrapped:
         """Locations at the centres, scales as wide as the outline says, the rest spread about 1."""
@@ -251,6 +245,20 @@ class WrappedOf:
         shape = jnp.broadcast_shapes(data.shape, values[0].shape)
         full = [jnp.broadcast_to(a, shape).ravel() for a in (data, *values)]
         return jax.vmap(density)(*full).reshape(shape)
+
+    def mean(self, values: dict[str, Array]) -> Array:
+        """Expected value for each entry of the parameters; NaN where there is none (Cauchy's).
+
+        Raises:
+            TypeError: the distribution does not say it.
+        """
+        try:
+            return self.distribution(**values).mean
+        except (AttributeError, NotImplementedError, TypeError):
+            raise TypeError(
+                f"impute needs an expected value, which {self.__name__} does not give: wrap a "
+                f"NumPyro distribution that has a mean, or drop the rows with missing values."
+            ) from None
 
     def sample(self, key: Array, values: dict[str, Array]) -> Array:
         """Draw one point for each entry of the parameters.
