@@ -15,6 +15,7 @@ from gmm_jax import (
     Gamma,
     Mixture,
     MultivariateNormal,
+    MultivariateStudentT,
     Normal,
     Poisson,
     StudentT,
@@ -64,6 +65,29 @@ class MultivariateNormals:
         return self.covariances.diagonal(0, 1, 2)
 
 
+class MultivariateTs:
+    """Scipy's multivariate t distributions, one a component."""
+
+    def __init__(self, means, trils, dfs):
+        triples = zip(means, trils @ np.swapaxes(trils, 1, 2), dfs, strict=True)
+        self.each = [stats.multivariate_t(m, c, v) for m, c, v in triples]
+        self.dfs = dfs
+
+    def logpdf(self, x):
+        return np.stack([one.logpdf(x[:, 0]) for one in self.each], 1)
+
+    def rvs(self, random_state, size):
+        drawn = [one.rvs(size[0], random_state=random_state) for one in self.each]
+        return np.stack(drawn, 1)
+
+    def mean(self):
+        return np.stack([one.loc for one in self.each])
+
+    def var(self):
+        shapes = np.stack([np.diag(one.shape) for one in self.each])
+        return shapes * (self.dfs / (self.dfs - 2))[:, None]
+
+
 FAMILIES = {
     "Normal": Case(Normal, dict(means=[-1.0, 0.5, 3.0], scales=[0.7, 1.2, 0.4]), normals, True),
     "Normal, features": Case(
@@ -110,6 +134,17 @@ FAMILIES = {
             scale_trils=[[[0.7, 0], [0.5, 1.5]], [[1.2, 0], [-0.4, 0.3]], [[0.4, 0], [0, 2.0]]],
         ),
         MultivariateNormals,
+        True,
+    ),
+    "MultivariateStudentT": Case(
+        MultivariateStudentT,
+        dict(
+            means=[[-1.0, 2.0], [0.5, 0.0], [3.0, 1.0]],
+            scale_trils=[[[0.7, 0], [0.5, 1.5]], [[1.2, 0], [-0.4, 0.3]], [[0.4, 0], [0, 2.0]]],
+            dfs=[6.0, 9.0, 40.0],
+        ),
+        MultivariateTs,
+        True,
         True,
     ),
 }

@@ -22,6 +22,7 @@ from gmm_jax.families.gamma import Gamma
 from gmm_jax.families.heterogeneous import Heterogeneous
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.multivariate_normal import MultivariateNormal
+from gmm_jax.families.multivariate_student_t import MultivariateStudentT
 from gmm_jax.families.normal import Normal
 from gmm_jax.families.poisson import Poisson
 from gmm_jax.families.product import Product
@@ -36,6 +37,7 @@ __all__ = [
     "Gamma",
     "Heterogeneous",
     "MultivariateNormal",
+    "MultivariateStudentT",
     "Normal",
     "PointMass",
     "Poisson",

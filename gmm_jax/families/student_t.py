@@ -116,7 +116,7 @@ class StudentT(Separable):
             type(self),
             means=self.means + moved,
             scales=jnp.where(held.scales, self.scales, scales),
-            dfs=jnp.where(keep, self.dfs, _dfs(level)),
+            dfs=jnp.where(keep, self.dfs, solve_dfs(level)),
         )
 
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
@@ -137,7 +137,7 @@ class StudentT(Separable):
         return rebuild(cls, means=centres, scales=scales, dfs=dfs)
 
 
-def _dfs(level: Array) -> Array:
+def solve_dfs(level: Array) -> Array:
     """Solve log(v / 2) - digamma(v / 2) + level = 0 for v by bisection of its logarithm."""
 
     def narrow(_, window):
