@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import digamma, gammaln
+from jax.scipy.special import digamma
 from jaxtyping import Float
+
+from gmm_jax.families.student_t import log_peak
 
 
 class WeighedMoments(NamedTuple):
@@ -50,10 +52,8 @@ class IncompleteT(NamedTuple):
                 factor, whitened, seen = _observed(component, point)
                 df = component[2]
                 d = seen.sum(dtype=df.dtype)
-                half = (df + d) / 2
-                peak = gammaln(half) - gammaln(df / 2) - 0.5 * d * jnp.log(jnp.pi * df)
-                peak = peak - jnp.log(jnp.diagonal(factor)).sum()
-                return peak - half * jnp.log1p(whitened @ whitened / df)
+                peak = log_peak(df, d) - jnp.log(jnp.diagonal(factor)).sum()
+                return peak - (df + d) / 2 * jnp.log1p(whitened @ whitened / df)
 
             return jax.vmap(of_point)(data)
 

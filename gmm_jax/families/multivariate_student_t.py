@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import gammaln
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import positive, shaped_like
@@ -19,7 +18,7 @@ from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.multivariate_normal import MultivariateNormal
 from gmm_jax.families.separable import ratio
-from gmm_jax.families.student_t import StudentT, solve_dfs
+from gmm_jax.families.student_t import StudentT, log_peak, mean_precision, next_dfs
 
 
 @pytree
@@ -136,10 +135,9 @@ class MultivariateStudentT:
             return (_product(inverse, columns - mean[:, None]) ** 2).sum(0)
 
         squared = jax.lax.map(distances, (self.means, self._inverses())).T
-        half = (self.dfs + d) / 2
         diagonals = jnp.diagonal(self.scale_trils, axis1=1, axis2=2)
-        peak = gammaln(half) - gammaln(self.dfs / 2) - 0.5 * d * jnp.log(jnp.pi * self.dfs)
-        return peak - jnp.log(diagonals).sum(1) - half * jnp.log1p(squared / self.dfs)
+        peak = log_peak(self.dfs, jnp.full_like(self.dfs, d)) - jnp.log(diagonals).sum(1)
+        return peak - (self.dfs + d) / 2 * jnp.log1p(squared / self.dfs)
 
     def statistics(
         self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]
@@ -173,28 +171,15 @@ class MultivariateStudentT:
         [2] Liu, Rubin and Wu (1998), "Parameter expansion to accelerate EM: the PX-EM algorithm".
         """
         counts, precisions, deviations, products, logs = statistics
-        one, sharing = jnp.ones_like(counts), limits.sharing
-        moments = SecondMoments(precisions, deviations, products)
-        normals = self.normals.mode(moments, limits)
-        total = sharing.pool("scale_trils", counts)
-        held = jnp.any(limits.held.scale_trils, (1, 2)).astype(counts.dtype)
-        spread = ratio(
-            sharing.pool("scale_trils", self.dfs * precisions),
-            sharing.pool("scale_trils", self.dfs * counts),
-            one,
-        )
-        spread = jnp.where(sharing.pool("scale_trils", held) > 0, one, spread)
-        # The normals divided by the sum of precisions.
-        stretch = ratio(sharing.pool("scale_trils", precisions), spread * total, one)
-        trils = normals.scale_trils * jnp.sqrt(stretch)[:, None, None]
-        trils = jnp.where(limits.held.scale_trils, self.scale_trils, trils)
-
-        level = ratio(logs, counts, -one) - jnp.log(spread)
-        level = 1 + level - ratio(precisions, counts, one) / spread
-        total = sharing.pool("dfs", counts)
-        level = ratio(sharing.pool("dfs", counts * level), total, level)
-        keep = limits.held.dfs | (total <= jnp.finfo(total.dtype).tiny)
-        dfs = jnp.where(keep, self.dfs, solve_dfs(level))
+        pool = limits.sharing.pool
+        normals = self.normals.mode(SecondMoments(precisions, deviations, products), limits)
+        held = jnp.any(limits.held.scale_trils, (1, 2))
+        spread = mean_precision(counts, precisions, self.dfs, held, "scale_trils", limits)
+        # The normals have divided by the sum of precisions.
+        total, below = pool("scale_trils", precisions), spread * pool("scale_trils", counts)
+        stretch = jnp.sqrt(ratio(total, below, jnp.ones_like(counts)))[:, None, None]
+        trils = jnp.where(limits.held.scale_trils, self.scale_trils, stretch * normals.scale_trils)
+        dfs = next_dfs(counts, precisions, logs, spread, self.dfs, limits)
         return rebuild(type(self), means=normals.means, scale_trils=trils, dfs=dfs)
 
     def impute(

@@ -63,9 +63,8 @@ class StudentT(Separable):
     def log_density(self, data: Array) -> Array:
         """Log density; subtracts before it squares."""
         squared = ((data - self.means) / self.scales) ** 2
-        half = (self.dfs + 1) / 2
-        peak = gammaln(half) - gammaln(self.dfs / 2) - 0.5 * jnp.log(jnp.pi * self.dfs)
-        return peak - jnp.log(self.scales) - half * jnp.log1p(squared / self.dfs)
+        tails = (self.dfs + 1) / 2 * jnp.log1p(squared / self.dfs)
+        return log_peak(self.dfs, jnp.ones_like(self.dfs)) - jnp.log(self.scales) - tails
 
     def expectation(self) -> Float[Array, "k ..."]:
         return self.means
@@ -87,15 +86,15 @@ class StudentT(Separable):
     def mode(self, statistics: Sums, limits: Limits) -> "StudentT":
         """Means and scales weighted by u, then degrees of freedom [1].
 
-        Scales are divided by the sum of u, not of responsibilities, which converges faster [2].
+        The mean of u in a component need not be 1: it is one more unknown, which free scales take
+        up (parameter expansion [2]).
 
         [1] Peel and McLachlan (2000), "Robust mixture modelling using the t distribution".
-        [2] Kent, Tyler and Vardi (1994), "A curious likelihood identity for the multivariate
-            t-distribution".
+        [2] Liu, Rubin and Wu (1998), "Parameter expansion to accelerate EM: the PX-EM algorithm".
         """
         precisions, deviations, squares, logs = statistics.sums
         held, pool, counts = limits.held, limits.sharing.pool, self.counts(statistics)
-        shift, inverse = jnp.zeros_like(self.means), jnp.ones_like(counts)
+        shift, inverse = jnp.zeros_like(counts), jnp.ones_like(counts)
         if limits.sharing.shares("means"):
             shift = limits.sharing.average("means", self.means) - self.means
             inverse = self.scales**-2
@@ -104,19 +103,18 @@ class StudentT(Separable):
         moved = shift + ratio(pulled, below, jnp.zeros_like(counts))
         moved = jnp.where(held.means, 0, moved)
         squares = squares - 2 * moved * deviations + precisions * moved**2
-        below = jnp.where(held.dfs, counts, precisions)
-        variances = ratio(pool("scales", squares), pool("scales", below), self.scales**2)
+        spread = mean_precision(counts, precisions, self.dfs, held.scales, "scales", limits)
+        below = spread * pool("scales", counts)
+        variances = ratio(pool("scales", squares), below, self.scales**2)
         scales = jnp.maximum(jnp.sqrt(jnp.maximum(variances, 0)), limits.floor)
         half = (self.dfs + 1) / 2
-        level = 1 + ratio(logs, counts, -jnp.ones_like(counts)) + digamma(half) - jnp.log(half)
-        total = pool("dfs", counts)
-        level = ratio(pool("dfs", counts * level), total, level)
-        keep = held.dfs | (total <= jnp.finfo(total.dtype).tiny)
+        # The sums are of log u - u, where u is what is expected, and log u not yet.
+        logs = logs + precisions + counts * (digamma(half) - jnp.log(half))
         return rebuild(
             type(self),
             means=self.means + moved,
             scales=jnp.where(held.scales, self.scales, scales),
-            dfs=jnp.where(keep, self.dfs, solve_dfs(level)),
+            dfs=next_dfs(counts, precisions, logs, spread, self.dfs, limits),
         )
 
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
@@ -137,7 +135,51 @@ class StudentT(Separable):
         return rebuild(cls, means=centres, scales=scales, dfs=dfs)
 
 
-def solve_dfs(level: Array) -> Array:
+def log_peak(dfs: Array, features: Array) -> Array:
+    """Log density at the centre of t distributions of scale 1.
+
+    Where there are many degrees of freedom, by the difference of two Stirling series: that of log
+    gamma functions would lose its digits.
+    """
+    a, h = dfs / 2, features / 2
+    many = a > 30
+    exact = gammaln(a + h) - gammaln(a) - h * jnp.log(a)
+    a = jnp.where(many, a, 30)
+    series = (a + h - 0.5) * jnp.log1p(h / a) - h + _stirling(a + h) - _stirling(a)
+    return jnp.where(many, series, exact) - h * jnp.log(2 * jnp.pi)
+
+
+def _stirling(z: Array) -> Array:
+    """What Stirling's formula lacks of log gamma."""
+    return 1 / (12 * z) - 1 / (360 * z**3) + 1 / (1260 * z**5)
+
+
+def mean_precision(
+    counts: Array, precisions: Array, dfs: Array, held: Array, name: str, limits: Limits
+) -> Array:
+    """The mean of u that maximises the expected log density, 1 where the scale is held.
+
+    `name` is that of the scales, which are to absorb it: those that share them share it.
+    """
+    pool, one = limits.sharing.pool, jnp.ones_like(counts)
+    spread = ratio(pool(name, dfs * precisions), pool(name, dfs * counts), one)
+    return jnp.where(pool(name, held.astype(counts.dtype)) > 0, one, spread)
+
+
+def next_dfs(
+    counts: Array, precisions: Array, logs: Array, spread: Array, dfs: Array, limits: Limits
+) -> Array:
+    """Degrees of freedom that the sums of u and of its expected logs imply, at a mean of u."""
+    pool, one = limits.sharing.pool, jnp.ones_like(counts)
+    level = ratio(logs, counts, -one) - jnp.log(spread)
+    level = 1 + level - ratio(precisions, counts, one) / spread
+    total = pool("dfs", counts)
+    level = ratio(pool("dfs", counts * level), total, level)
+    keep = limits.held.dfs | (total <= jnp.finfo(total.dtype).tiny)
+    return jnp.where(keep, dfs, _solve(level))
+
+
+def _solve(level: Array) -> Array:
     """Solve log(v / 2) - digamma(v / 2) + level = 0 for v by bisection of its logarithm."""
 
     def narrow(_, window):
