@@ -30,8 +30,8 @@ class Mixture:
         ValueError: weights that are negative, don't sum to one, or are not k in number.
 
     Every method takes one point, or an array of points of any shape, and is pure: it works under
-    `jit`, `vmap` and `grad`. NaN is a value that is missing (for `MultivariateNormal` outside of
-    `jit` only).
+    `jit`, `vmap` and `grad`. NaN is a value that is missing (for the multivariate families
+    outside of `jit` only).
 
     Example:
         >>> from gmm_jax import Mixture, Normal

@@ -223,7 +223,8 @@ class MultivariateStudentT:
 
     def incomplete(self) -> IncompleteT:
         """The same distributions for points with missing entries (NaN)."""
-        return IncompleteT(self.means, self.scale_trils, self.dfs)
+        # What stands above the diagonal has no meaning, and must get none.
+        return IncompleteT(self.means, jnp.tril(self.scale_trils), self.dfs)
 
     def marginal(self, dims: Any) -> "MultivariateStudentT | StudentT":
         """The components of some features; of a single number, one-dimensional ones."""

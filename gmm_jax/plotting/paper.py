@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gmm_jax.families import MultivariateNormal
+from gmm_jax.families import MultivariateNormal, MultivariateStudentT, StudentT
 from gmm_jax.results import PointFit, PosteriorFit
 from gmm_jax.summaries import told_apart
 
@@ -46,7 +46,7 @@ def parameters(result: PointFit | PosteriorFit) -> Parameters:
     weights = np.asarray(mixture.weights, np.float64)
     correlations = np.zeros(weights.shape)
     components = mixture.components
-    if isinstance(components, MultivariateNormal):
+    if isinstance(components, MultivariateNormal | MultivariateStudentT):
         trils = np.asarray(components.scale_trils, np.float64)
         covariances = trils @ np.swapaxes(trils, -1, -2)
         scales = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
@@ -55,7 +55,8 @@ def parameters(result: PointFit | PosteriorFit) -> Parameters:
         return Parameters(weights, np.asarray(components.means, float), scales, correlations)
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(components)]
     leaves = [leaf.reshape(*weights.shape, -1) for leaf in leaves]
-    return Parameters(weights, leaves[0], leaves[-1], correlations)
+    scales = leaves[1] if isinstance(components, StudentT) else leaves[-1]
+    return Parameters(weights, leaves[0], scales, correlations)
 
 
 def separate(result: PointFit | PosteriorFit) -> bool:
