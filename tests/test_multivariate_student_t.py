@@ -153,7 +153,7 @@ def climb(mixture, data, sharing, held, steps, incomplete=False):
 
 CLIMB = "sharing", "held", "missing", "steps"
 CLIMBS = {
-    "apart": (SHARING["apart"], "", True, 500),
+    "apart": (SHARING["apart"], "", False, 500),
     "tied": (SHARING["tied"], "", False, 1500),
     "tied, dfs held": (SHARING["tied"], "dfs", True, 300),
     "one df, scales held": (SHARING["one df"], "scale", False, 500),
@@ -191,24 +191,26 @@ def test_every_step_of_em_climbs_to_where_the_likelihood_is_flat(
             np.testing.assert_allclose(flat, 0, atol=2e-6, err_msg=name)
 
 
-def test_fit_finds_the_components_and_lets_outliers_be():
-    data = drawn(1500, 2, seed=5)
-    clean = gmm_jax.fit(data, 2, family=MultivariateStudentT, n_restarts=2)
-    assert clean.converged
-    assert clean.n_parameters == 1 + 4 + 6 + 2
-    components = clean.mixture.components
+def test_fit_finds_the_components():
+    result = gmm_jax.fit(drawn(1500, 2, seed=5), 2, family=MultivariateStudentT, n_restarts=2)
+    assert result.converged
+    assert result.n_parameters == 1 + 4 + 6 + 2
+    components = result.mixture.components
     np.testing.assert_allclose(components.means, MEANS[:, :2], atol=0.2)
     np.testing.assert_allclose(components.scale_matrices, MATRICES[:, :2, :2], atol=0.35)
     np.testing.assert_allclose(np.log(components.dfs), np.log(DFS), atol=0.5)
-    data[::100] = np.random.default_rng(6).uniform(-300, 300, (15, 2))
-    robust = gmm_jax.fit(data, 2, family=MultivariateStudentT, n_restarts=2).mixture.components
-    np.testing.assert_allclose(robust.means, MEANS[:, :2], atol=0.2)
-    normal = gmm_jax.fit(data, 2, n_restarts=2).mixture.components
-    assert np.abs(np.asarray(normal.means) - MEANS[:, :2]).max() > 1
+
+
+def test_outliers_pull_the_mean_and_not_a_t():
+    data = drawn(400, 2)[200:]
+    data[::20] = [300, -300]
+    assert np.linalg.norm(data.mean(0) - MEANS[1, :2]) > 15
+    robust = gmm_jax.fit(data, 1, family=MultivariateStudentT, n_restarts=1).mixture.components
+    np.testing.assert_allclose(robust.means[0], MEANS[1, :2], atol=0.3)
 
 
 def test_fit_of_incomplete_rows_is_an_optimum_of_what_was_observed(x64):
-    data = holed(drawn(100, 2))
+    data = holed(drawn(160, 2))
     result = gmm_jax.fit(data, 2, family=MultivariateStudentT, n_restarts=2)
     components = result.mixture.components
     assert not np.triu(components.scale_trils, 1).any()

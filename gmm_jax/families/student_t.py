@@ -15,7 +15,8 @@ from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.separable import Separable, Sums, ratio
 
 LEAST, MOST = 0.5, 200.0
-"""Degrees of freedom are estimated between these; above, the tails are a normal's."""
+"""EM estimates degrees of freedom between these; above, the tails are a normal's, and L-BFGS may
+find any number best."""
 
 
 @pytree
