@@ -156,7 +156,12 @@ def _stirling(z: Array) -> Array:
 
 
 def mean_precision(
-    counts: Array, precisions: Array, dfs: Array, held: Array, name: str, limits: Limits
+    counts: Array,
+    precisions: Array,
+    dfs: Array,
+    held: Array | np.ndarray,
+    name: str,
+    limits: Limits,
 ) -> Array:
     """The mean of u that maximises the expected log density, 1 where the scale is held.
 
@@ -164,7 +169,7 @@ def mean_precision(
     """
     pool, one = limits.sharing.pool, jnp.ones_like(counts)
     spread = ratio(pool(name, dfs * precisions), pool(name, dfs * counts), one)
-    return jnp.where(pool(name, held.astype(counts.dtype)) > 0, one, spread)
+    return jnp.where(pool(name, jnp.asarray(held, counts.dtype)) > 0, one, spread)
 
 
 def next_dfs(
