@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 
 def safe_log(x: Array) -> Array:
@@ -50,3 +52,40 @@ def log_gamma(key: Array, shape: Array) -> Array:
     first = jnp.argmax(accepted, 0, keepdims=True)
     draw = jnp.log(d) + jnp.take_along_axis(log_cubes, first, 0)[0]
     return draw + jnp.where(shape < 1, jnp.log(uniforms[-1]) / shape, 0)
+
+
+UNROLLED = 4
+"""Largest matrices whose products are written out entry by entry."""
+
+
+def triangle_inverse(triangles: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
+    """Inverses of lower triangles, many at once: a library call for each costs more.
+
+    First of blocks on the diagonal, then of blocks twice as large:
+    [[A, 0], [B, C]] has the inverse [[A^-1, 0], [-C^-1 B A^-1, C^-1]].
+    """
+    *batch, d, _ = triangles.shape
+    size = 1 << (d - 1).bit_length()
+    # Up to a power of two, ones on the diagonal change nothing.
+    wide = jnp.zeros((*batch, size, size), triangles.dtype).at[..., :d, :d].set(triangles)
+    rest = np.arange(d, size)
+    wide = wide.at[..., rest, rest].set(1)
+    inverses = 1 / jnp.diagonal(wide, axis1=-2, axis2=-1)[..., None, None]
+    width = 1
+    while width < size:
+        blocks = wide.reshape(*batch, size // width, width, size // width, width)
+        odd = np.arange(1, size // width, 2)
+        # Two arrays of indices with an axis between them: theirs comes first.
+        below = jnp.moveaxis(blocks[..., odd, :, odd - 1, :], 0, -3)
+        first, second = inverses[..., 0::2, :, :], inverses[..., 1::2, :, :]
+        corner = -_product(_product(second, below), first)
+        top = jnp.concatenate([first, jnp.zeros_like(first)], -1)
+        inverses = jnp.concatenate([top, jnp.concatenate([corner, second], -1)], -2)
+        width *= 2
+    return inverses[..., 0, :d, :d]
+
+
+def _product(a: Array, b: Array) -> Array:
+    if a.shape[-1] <= UNROLLED:
+        return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
+    return jnp.matmul(a, b, precision="highest")

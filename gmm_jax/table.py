@@ -93,25 +93,29 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
     data, each point is compared with each mean.
     """
 
-    width = mixtures.weights.size + math.prod(table.points.shape[2:])
-
-    few = table.sample_weight.size < LARGE
+    if table.incomplete or table.sample_weight.size < LARGE:
+        seen = jax.vmap(lambda m: _seeing(m.components, table.incomplete))(mixtures)
+        return _directly(mixtures, seen, table)
+    one = jax.tree.map(lambda a: a[0], mixtures.components)
+    own = _own_features(one, table) if hasattr(one, "features") else 0
 
     def directly():
-        seen = jax.vmap(lambda m: _seeing(m.components, table.incomplete, few))(mixtures)
-        log_weights = safe_log(mixtures.weights)
-        # Components that take turns need no more of a block in the cache than one of them does.
-        turns = hasattr(mixtures.components, "prepared") and not table.incomplete
-        blocks = table if turns else table.in_blocks(width)
-        return blocks.summed(lambda *block: _compare(log_weights, seen, *block))
+        if not hasattr(one, "prepared"):
+            return _directly(mixtures, mixtures.components, table)
+        return _directly(mixtures, jax.vmap(lambda m: m.components.prepared(own))(mixtures), table)
 
-    if few or table.incomplete or not hasattr(mixtures.components, "features"):
-        return directly()
-    one = jax.tree.map(lambda a: a[0], mixtures.components)
-    if not one.features_pay(_own_features(one, table)):
+    if not own or not one.features_pay(own):
         return directly()
     suffice = jax.vmap(lambda m: m.components.features_suffice())(mixtures)
     return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table), directly)
+
+
+def _directly(mixtures: Mixture, seen: Any, table: Table) -> tuple[Float[Array, "r"], Any]:
+    """Log density and statistics from comparing the points with components as `seen`."""
+    log_weights = safe_log(mixtures.weights)
+    # A component's differences from the points lie beside them.
+    blocks = table.in_blocks(mixtures.weights.size + 2 * math.prod(table.points.shape[2:]))
+    return blocks.summed(lambda *block: _compare(log_weights, seen, *block))
 
 
 def _compare(
@@ -141,11 +145,11 @@ def log_joint(
     return safe_log(mixture.weights) + components.log_prob(points)
 
 
-def _seeing(components: Any, incomplete: bool, few: bool = True) -> Any:
-    """The components as they see points: some of them with missing entries, few or many."""
-    if incomplete:
-        return components.incomplete() if hasattr(components, "incomplete") else components
-    return components if few or not hasattr(components, "prepared") else components.prepared()
+def _seeing(components: Any, incomplete: bool) -> Any:
+    """The components as they see points, some of which may have missing entries."""
+    return (
+        components.incomplete() if incomplete and hasattr(components, "incomplete") else components
+    )
 
 
 def _own_features(components: Any, table: Table) -> int:

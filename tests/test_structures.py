@@ -11,6 +11,7 @@ from sklearn.mixture import GaussianMixture
 
 import gmm_jax
 from gmm_jax import MultivariateNormal, Normal, em
+from gmm_jax._numerics import triangle_inverse
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.limits import Limits, Sharing
 from gmm_jax.mixture import Mixture
@@ -125,3 +126,30 @@ def test_groups_share_and_others_do_not(x64):
     pooled = np.sqrt((x[:200].var() + x[200:400].var()) / 2)
     np.testing.assert_allclose(scales, [pooled, pooled, x[400:].std()], rtol=1e-3)
     assert result.n_parameters == 2 + 3 + 2
+
+
+def test_common_covariance_sums_what_single_ones_sum(x64):
+    """Whitening all points at once gives the density and pooled statistics of one by one."""
+    rng = np.random.default_rng(5)
+    means = 30 * rng.normal(size=(4, 3)) + rng.normal(size=3) * 100
+    means[1] = means[0] + 0.5
+    tril = np.tril(rng.normal(size=(3, 3)) * 0.3) + np.eye(3)
+    family = gmm_jax.MultivariateNormal(means, np.tile(tril, (4, 1, 1)))
+    points = jnp.asarray(means[rng.integers(4, size=90)] + rng.normal(size=(90, 3)))
+    each, together = family.prepared(own=9), family.prepared(own=3)
+    log_prob = each.log_prob(points)
+    np.testing.assert_allclose(together.log_prob(points), log_prob, rtol=1e-9)
+    shares = jax.nn.softmax(log_prob, 1) * jnp.asarray(rng.integers(3, size=90))[:, None]
+    expected, found = each.statistics(points, shares), together.statistics(points, shares)
+    for name in ("counts", "deviations"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-9)
+    np.testing.assert_allclose(found.products.sum(0), expected.products.sum(0), rtol=1e-10)
+    np.testing.assert_allclose(found.products[0], found.products[3])
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 7, 16, 33])
+def test_triangles_are_inverted(x64, d):
+    triangles = np.tril(np.random.default_rng(d).normal(size=(2, 3, d, d))) + 4 * np.eye(d)
+    np.testing.assert_allclose(
+        triangle_inverse(jnp.asarray(triangles)), np.linalg.inv(triangles), atol=1e-13
+    )

@@ -10,13 +10,14 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import as_floats, per_component
+from gmm_jax._numerics import triangle_inverse
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 from gmm_jax.families import _split
 from gmm_jax.families.incomplete import Incomplete, SecondMoments
 from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
 from gmm_jax.families.normal import Normal
-from gmm_jax.families.whitened import Whitened
+from gmm_jax.families.whitened import Whitened, WhitenedTogether
 
 FEW = 10
 """Most products of features that are written out one by one."""
@@ -279,17 +280,19 @@ class MultivariateNormal:
         identity = jnp.broadcast_to(jnp.eye(d, dtype=centres.dtype), (k, d, d))
         return rebuild(cls, means=centres, scale_trils=outline.spread * identity)
 
-    def prepared(self) -> Whitened:
-        """The same distributions for comparison with many points."""
-        return Whitened(self.means, self._inverses(), self._peak())
+    def prepared(self, own: int) -> Whitened | WhitenedTogether:
+        """The same distributions for comparison with many points.
 
-    def _inverses(self) -> Float[Array, "k d d"]:
-        identity = jnp.eye(self.means.shape[1], dtype=self.means.dtype)
-        identity = jnp.broadcast_to(identity, self.scale_trils.shape)
-        return jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
+        Args:
+            own: As in `features_pay`.
+        """
+        inverses, peaks = triangle_inverse(self.scale_trils), self._peak()
+        if own == self.means.shape[1]:
+            return WhitenedTogether(self.means, inverses[0], peaks[0])
+        return Whitened(self.means, inverses, peaks)
 
     def _precisions(self) -> Float[Array, "k d d"]:
-        inverses = self._inverses()
+        inverses = triangle_inverse(self.scale_trils)
         return jnp.matmul(jnp.swapaxes(inverses, 1, 2), inverses, precision="highest")
 
     def marginal(self, dims: Any) -> "MultivariateNormal | Normal":
