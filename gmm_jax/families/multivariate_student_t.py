@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import positive, shaped_like
+from gmm_jax._numerics import triangle_inverse
 from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.families import _split
 from gmm_jax.families.incomplete import SecondMoments
@@ -134,7 +135,7 @@ class MultivariateStudentT:
             mean, inverse = component
             return (_product(inverse, columns - mean[:, None]) ** 2).sum(0)
 
-        squared = jax.lax.map(distances, (self.means, self._inverses())).T
+        squared = jax.lax.map(distances, (self.means, triangle_inverse(self.scale_trils))).T
         diagonals = jnp.diagonal(self.scale_trils, axis1=1, axis2=2)
         peak = log_peak(self.dfs, jnp.full_like(self.dfs, d)) - jnp.log(diagonals).sum(1)
         return peak - (self.dfs + d) / 2 * jnp.log1p(squared / self.dfs)
@@ -158,7 +159,7 @@ class MultivariateStudentT:
                 shares @ (jnp.log(precisions) + log_gap((df + d) / 2)),
             )
 
-        components = self.means, self._inverses(), self.dfs, responsibilities.T
+        components = self.means, triangle_inverse(self.scale_trils), self.dfs, responsibilities.T
         return WeighedMoments(responsibilities.sum(0), *jax.lax.map(sums, components))
 
     def mode(self, statistics: WeighedMoments, limits: Limits) -> "MultivariateStudentT":
@@ -244,7 +245,7 @@ class MultivariateStudentT:
         row = _split.as_row(values, len(known), self.means.dtype)
         part = self._like(self.normals.marginal(known))
         squared = jax.vmap(lambda inverse, x: ((inverse @ x) ** 2).sum())(
-            part._inverses(), row - part.means
+            triangle_inverse(part.scale_trils), row - part.means
         )
         normals, _ = self.normals.condition(known, row)
         dfs = self.dfs + len(known)
@@ -252,11 +253,6 @@ class MultivariateStudentT:
         trils = widths * normals.scale_trils
         rest = rebuild(type(self), means=normals.means, scale_trils=trils, dfs=dfs)
         return rest, part.log_prob(row[None])[0]
-
-    def _inverses(self) -> Float[Array, "k d d"]:
-        identity = jnp.eye(self.means.shape[1], dtype=self.means.dtype)
-        identity = jnp.broadcast_to(identity, self.scale_trils.shape)
-        return jax.scipy.linalg.solve_triangular(self.scale_trils, identity, lower=True)
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -44,10 +44,10 @@ def fit(
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
         method: "auto", "em" (with a prior: the posterior mode) or "importance".
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
-            `StudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`, `Categorical`; for tables
-            of mixed columns `Product.of(...)`, for different families in one mixture
-            `Heterogeneous.of(...)`. If left out, the prior's; without one, `MultivariateNormal`
-            for several features and `Normal` for one.
+            `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
+            `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in
+            one mixture `Heterogeneous.of(...)`. If left out, the prior's; without one,
+            `MultivariateNormal` for several features and `Normal` for one.
         covariance_type: For normal components of several features: "full" (the default), "tied"
             (one matrix for all), "diag", "tied_diag" or "spherical" (one variance a component).
         fixed: Known parameters by name, such as `{"probs": [0.8, 0.3]}`; NaN entries are free.
