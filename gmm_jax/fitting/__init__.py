@@ -12,7 +12,8 @@ from gmm_jax.fitting import arguments, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
 from gmm_jax.fitting.shares import fit_shares
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.results import PointFit
 
 
 def fit(
