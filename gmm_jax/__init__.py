@@ -26,8 +26,9 @@ from gmm_jax.families import (
 )
 from gmm_jax.fitting import fit
 from gmm_jax.mixture import Mixture
+from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.priors import DirichletNormalGamma
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.results import PointFit
 from gmm_jax.sampling import importance_resample
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """Data that come in chunks: read again and again, surveyed once, and cut into equal blocks."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ def _as_chunk(chunk: Any, name: str) -> Chunk:
     pair = isinstance(chunk, tuple)
     if pair and len(chunk) != 2:
         raise ValueError(f"{name} must be points, or (points, sample_weight), got {len(chunk)}.")
-    points = as_points(chunk[0] if pair else chunk, name)
+    points = as_points(chunk[0] if pair else chunk, name, missing=True)
     if not pair or chunk[1] is None:
         return points, np.ones(len(points))
     weight = as_points(chunk[1], f"sample_weight of {name}").astype(np.float64)
@@ -62,17 +63,76 @@ def _as_chunk(chunk: Any, name: str) -> Chunk:
     return points, weight
 
 
+class Columns(NamedTuple):
+    """What rows tell of each column; missing values (NaN) count for nothing."""
+
+    seen: np.ndarray
+    """Sum of the weights of what is not missing."""
+    centre: np.ndarray
+    squares: np.ndarray
+    """Weighted sum of squared deviations from the centre."""
+    low: np.ndarray
+    high: np.ndarray
+    """The least and the largest value, NaN where there are none."""
+
+    @classmethod
+    def of(cls, points: np.ndarray, weight: np.ndarray) -> "Columns":
+        """Those of some rows, all of positive weight; in float64."""
+        present = ~np.isnan(points)
+        share = np.where(present, weight.reshape(-1, *(1,) * (points.ndim - 1)), 0)
+        seen = share.sum(0)
+        first = np.take_along_axis(points, np.argmax(present, 0)[None], 0)[0]
+        middle = np.nan_to_num(first).astype(np.float64)
+        shifted = np.where(present, points - middle, 0)
+        centre = middle + (share * shifted).sum(0) / np.where(seen > 0, seen, 1)
+        squares = (share * np.where(present, points - centre, 0) ** 2).sum(0)
+        low, high = np.fmin.reduce(points, 0), np.fmax.reduce(points, 0)
+        return cls(seen, centre, squares, low, high)
+
+    def joined(self, other: "Columns") -> "Columns":
+        """Those of these rows and others [1].
+
+        [1] Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", 2.1.
+        """
+        seen, move = self.seen + other.seen, other.centre - self.centre
+        part = other.seen / np.where(seen > 0, seen, 1)
+        squares = self.squares + other.squares + move**2 * self.seen * part
+        low, high = np.fmin(self.low, other.low), np.fmax(self.high, other.high)
+        return Columns(seen, self.centre + move * part, squares, low, high)
+
+    def frame(self, family: Any, eps: float) -> Frame:
+        """Centre and unit, as `Frame.of` finds them."""
+        spread = np.sqrt(self.squares / np.where(self.seen > 0, self.seen, 1))
+        constant = spread <= 8 * eps * np.abs(self.centre)
+        unit = np.exp2(np.round(np.log2(np.where(constant, 1, spread))))
+        return Frame(np.where(family.centred, self.centre, 0.0), np.where(family.scaled, unit, 1.0))
+
+
 class Survey(NamedTuple):
     """What one look at all data tells."""
 
+    columns: Columns
     frame: Frame
     size: float
     """Sum of the sample weights."""
     sample: np.ndarray
     """Rows drawn at random without replacement, all if there are few."""
     sample_weight: np.ndarray
-    high: np.ndarray
-    """The largest value of each column."""
+
+    def log_volume(self, frame: Frame) -> float:
+        """What `Frame.log_volume` sums to over all rows."""
+        return float(np.sum(self.columns.seen * np.log(frame.unit)))
+
+    def outline(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The sample and its weights; unless it is all data, also the ends of every column.
+
+        They stand in two rows more, with next to no weight.
+        """
+        if len(self.sample) < most:
+            return self.sample, self.sample_weight
+        ends = np.stack([self.columns.low, self.columns.high]).astype(self.sample.dtype)
+        tiny = np.full(2, np.finfo(np.float32).tiny, np.float64)
+        return np.concatenate([self.sample, ends]), np.concatenate([self.sample_weight, tiny])
 
 
 def survey(
@@ -83,40 +143,34 @@ def survey(
 ) -> Survey:
     """Read all data once: their centre, their unit, and a sample of the rows of positive weight.
 
-    Means and squares of chunks are merged in float64 [1].
-
-    [1] Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", eq. 2.1.
+    Raises:
+        ValueError: values that no component of the family could have produced, no values at all.
     """
-    size, centre, squares, kept = 0.0, np.zeros(()), np.zeros(()), None
-    high: Any = -np.inf
-    for points, weight in read():
+    size, columns, kept = 0.0, None, None
+    for number, (points, weight) in enumerate(read()):
         used = weight > 0
         if not used.any():
             continue
         points, weight = points[used], weight[used]
-        family.check(points)
-        high = np.maximum(high, points.max(0))
-        here = weight.sum()
-        middle = points[0].astype(np.float64)
-        mean = middle + (weight / here) @ (points - middle)
-        size += here
-        move = mean - centre
-        squares = squares + weight @ (points - mean) ** 2
-        squares = squares + move**2 * here * (size - here) / size
-        centre = centre + move * here / size
+        _check(family, points, number)
+        here = Columns.of(points, weight)
+        columns = here if columns is None else columns.joined(here)
+        size += float(weight.sum())
         kept = _keep(kept, (points, weight, generator.random(len(points))), sample_size)
-    if kept is None:
+    if kept is None or columns is None:
         raise ValueError("chunks hold no data: at least one point of positive weight is needed.")
-    spread = np.sqrt(squares / size)
-    constant = spread <= 8 * np.finfo(np.float64).eps * np.abs(centre)
-    if np.any(constant & family.centred):
-        raise ValueError(
-            f"column {int(np.argmax(constant))} of the data is the same number throughout: no "
-            f"scale can be estimated. Drop it."
-        )
-    unit = np.exp2(np.round(np.log2(np.where(constant, 1, spread))))
-    frame = Frame(np.where(family.centred, centre, 0.0), np.where(family.scaled, unit, 1.0))
-    return Survey(frame, size, kept[0], kept[1], high)
+    frame = columns.frame(family, np.finfo(kept[0].dtype).eps)
+    return Survey(columns, frame, size, kept[0], kept[1])
+
+
+def _check(family: Any, points: np.ndarray, number: int) -> None:
+    """Let the family check the values of a chunk, and say of which."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column may lack values here
+        try:
+            family.check(points)
+        except ValueError as error:
+            raise ValueError(f"chunk {number}: {error}") from None
 
 
 def _keep(kept: Any, new: tuple[np.ndarray, ...], most: int) -> tuple[np.ndarray, ...]:

@@ -122,6 +122,25 @@ def take(rows: Rows, index: Array, points: Array, weight: Array) -> tuple[Array,
     return rows.each(of_part, summed=True)(points, weight)
 
 
+def first_row(which: Array) -> Array:
+    """Number of the first row that is true; n if none is."""
+    return jnp.where(which, jnp.arange(len(which)), len(which)).min()
+
+
+def sooner(rows: Rows, n: int, found: dict[int, int]) -> int:
+    """The least of numbers that the devices have found, known by the first of their n rows.
+
+    Every machine gives those of its own devices, and all get the answer.
+    """
+    length = n // rows.parts
+
+    def of_part(index):
+        return np.array([found[(index[0].start or 0) * length]], np.int32)
+
+    numbers = jax.make_array_from_callback((rows.parts,), rows.sharding, of_part)
+    return int(jax.device_get(jax.jit(jnp.min)(numbers)))
+
+
 class Moments(NamedTuple):
     """What one look at all rows tells, about a first centre; of every column."""
 
@@ -135,11 +154,12 @@ class Moments(NamedTuple):
     """Standard deviation."""
     low: Array
     high: Array
-    infinite: Array
-    """How many entries are."""
     missing: Array
     """How many entries are NaN."""
-    least_weight: Array
+    infinite_row: Array
+    """The first with an infinite entry; n if there is none."""
+    wrong_weight_row: Array
+    """The first whose weight is negative or not finite; n if there is none."""
 
 
 @jax.jit
@@ -162,9 +182,9 @@ def moments(points: Array, weight: Array, first: Array) -> Moments:
         jnp.sqrt((share * deviations**2).sum(0) / total) * largest,
         jnp.where(some, jnp.where(present, points, jnp.inf).min(0), jnp.nan),
         jnp.where(some, jnp.where(present, points, -jnp.inf).max(0), jnp.nan),
-        jnp.isinf(points).sum(),
         (jnp.isnan(points) & (share > 0)).sum(),
-        weight.min(),
+        first_row(jnp.isinf(points).reshape(len(points), -1).any(1)),
+        first_row(~((weight >= 0) & (weight < jnp.inf))),
     )
 
 

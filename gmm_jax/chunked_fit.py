@@ -1,26 +1,26 @@
 """What a fit to chunks returns: a point estimate, a sample of the data, and their statistics."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gmm_jax import chunked
 from gmm_jax._chunks import as_chunks
-from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors import MaximumLikelihood
 from gmm_jax.results import PointFit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ChunkedFit(PointFit):
-    """A point estimate from data that are not kept; `data` is a random sample of them."""
+    """A point estimate from data that are not kept.
+
+    `data` is a random sample of them, and `sample_weight` says how many rows each row of it stands
+    for: so criteria and standard errors are those of all data, as far as the sample tells.
+    """
 
     size: float
     """Sum of all sample weights."""
@@ -28,15 +28,8 @@ class ChunkedFit(PointFit):
     """Of all data, summed, about the components of `about`."""
     about: Mixture
     """The mixture, in the frame, that the statistics were taken at."""
-    floor: float
-    """Smallest scale, in the frame."""
     check: Callable[[np.ndarray], None]
     """Raises ValueError for points that no such component could have produced."""
-
-    @property
-    def bic(self) -> float:
-        """Bayesian information criterion, -2 log L + p log n: lower is better."""
-        return -2 * self.log_likelihood + self.n_parameters * math.log(self.size)
 
     def update(self, new_points: Any, sample_weight: Any = None) -> "ChunkedFit":
         """Learn from new points in one incremental EM step, without the old data.
@@ -47,7 +40,7 @@ class ChunkedFit(PointFit):
         fit to everything, not equal to it: where the new points change the picture, fit again.
 
         Args:
-            new_points: n points.
+            new_points: n points, NaN where missing.
             sample_weight: How often each counts.
 
         Returns:
@@ -68,21 +61,14 @@ class ChunkedFit(PointFit):
         self.check(points[weight > 0])
         total, new = chunked.expectation(self.inside, read, self.frame, self.about.components)
         statistics = jax.tree.map(np.add, self.statistics, new)
-        dtype = self.inside.weights.dtype
-        held = jax.tree.map(lambda a: np.zeros(a.shape, bool), self.about)
-        given = jax.tree.map(lambda a: jnp.asarray(a, dtype), statistics)
-        floor = jnp.asarray(self.floor, dtype)
-        inside = _mode(jax.tree.map(jnp.asarray, self.about), given, Limits(held, floor))
+        inside = chunked.mode(self.about, statistics, self.limits)
         log_likelihood = float(total - weight @ self.frame.log_volume(points))
+        size = self.size + float(weight.sum())
         return dataclasses.replace(
             self,
+            sample_weight=self.sample_weight * (size / self.size),
             inside=jax.device_get(inside),
             statistics=statistics,
-            size=self.size + float(weight.sum()),
+            size=size,
             log_likelihood=self.log_likelihood + log_likelihood,
         )
-
-
-@jax.jit
-def _mode(about, statistics, limits):
-    return MaximumLikelihood().mode(about, statistics, limits)

@@ -57,7 +57,7 @@ def climb(mixture: Mixture, table: Table, prior: Any, limits: Limits, most: int)
 
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda a: np.asarray(a, np.float64), (mixture, prior))
-        start = np.asarray(jax.flatten_util.ravel_pytree(_unbound(exact[0]))[0])
+        start = np.asarray(jax.flatten_util.ravel_pytree(unbound(exact[0]))[0])
         free = np.isfinite(start)
 
         def whole(part: np.ndarray) -> np.ndarray:
@@ -74,13 +74,13 @@ def climb(mixture: Mixture, table: Table, prior: Any, limits: Limits, most: int)
 
         options = {"maxcor": MEMORY, "maxfun": most, "maxiter": most, "ftol": LEAST, "gtol": 1e-9}
         found = minimize(loss, start[free], jac=True, method="L-BFGS-B", options=options)
-        top = jax.device_get(_bound(whole(found.x), exact[0], limits))
+        top = jax.device_get(bound(whole(found.x), exact[0], limits))
     dtype = np.asarray(mixture.weights).dtype
     top = jax.tree.map(lambda a: a.astype(dtype), top)
     return Summit(top, -float(found.fun), found.status == 0, int(found.nfev))
 
 
-def _unbound(mixture: Mixture) -> Mixture:
+def unbound(mixture: Mixture) -> Mixture:
     """Numbers that may take any value, weights as logs."""
     components = mixture.components.unconstrained()
     weights = safe_log(jnp.asarray(mixture.weights))
@@ -88,9 +88,9 @@ def _unbound(mixture: Mixture) -> Mixture:
 
 
 @jax.jit
-def _bound(flat: Array, mixture: Mixture, limits: Limits) -> Mixture:
+def bound(flat: Array, mixture: Mixture, limits: Limits) -> Mixture:
     """The mixture that these numbers stand for; what is held comes from `mixture`."""
-    _, unflatten = jax.flatten_util.ravel_pytree(_unbound(mixture))
+    _, unflatten = jax.flatten_util.ravel_pytree(unbound(mixture))
     numbers = together(unflatten(flat), limits.sharing)
     held = limits.held
     left = 1 - jnp.where(held.weights, mixture.weights, 0).sum()
@@ -111,12 +111,12 @@ def _evaluate(
         def over_block(points, weight):
             points, weight = points.astype(flat.dtype), weight.astype(flat.dtype)
             return jax.value_and_grad(
-                lambda flat: block_total(_bound(flat, mixture, limits), points, weight)
+                lambda flat: block_total(bound(flat, mixture, limits), points, weight)
             )(flat)
 
         return lambda: table.summed(over_block)
 
-    now = _bound(flat, mixture, limits)
+    now = bound(flat, mixture, limits)
     directly = gradient_of(lambda *block: _compared(*block, table.incomplete))
     small = table.sample_weight.size < LARGE
     if small or table.incomplete or not hasattr(now.components, "features"):
@@ -126,9 +126,7 @@ def _evaluate(
         value, gradient = jax.lax.cond(
             suffice.features_suffice(), gradient_of(_by_features), directly
         )
-    own, slope = jax.value_and_grad(lambda flat: prior.log_prob(_bound(flat, mixture, limits)))(
-        flat
-    )
+    own, slope = jax.value_and_grad(lambda flat: prior.log_prob(bound(flat, mixture, limits)))(flat)
     size = table.sample_weight.sum()
     return (value + own) / size, (gradient + slope) / size
 

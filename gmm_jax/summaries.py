@@ -9,7 +9,8 @@ from gmm_jax.families import Normal
 from gmm_jax.mixture import Mixture
 
 if TYPE_CHECKING:
-    from gmm_jax.results import PointFit, PosteriorFit
+    from gmm_jax.posterior_fit import PosteriorFit
+    from gmm_jax.results import PointFit
 
 
 def describe_point(fit: "PointFit") -> str:

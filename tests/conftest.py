@@ -1,8 +1,13 @@
 """What several test files share: data, precisions, and exact answers by other means."""
 
 import itertools
+import os
 from collections.abc import Callable
 from typing import Any
+
+# SciPy's L-BFGS solves tiny systems, which take ten times as long on several threads; its library
+# reads this when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import numpy as np

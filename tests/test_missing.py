@@ -84,6 +84,8 @@ def test_every_structure_climbs_to_an_optimum_of_the_observed_likelihood(kind, x
         ]
         return np.log(np.exp(terms) @ weights).sum()
 
+    if isinstance(components, MultivariateNormal):
+        assert not np.triu(components.scale_trils, 1).any()
     weights, means = np.asarray(result.mixture.weights), np.asarray(components.means)
     best = log_likelihood(weights, means, covariances)
     np.testing.assert_allclose(result.log_likelihood, best, rtol=1e-8)

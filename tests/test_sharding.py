@@ -34,8 +34,10 @@ def same(a, b, tol=1e-5):
 ON_EIGHT = (
     START
     + """
+import functools
+import traceback
 import gmm_jax
-from gmm_jax import MultivariateNormal, Normal
+from gmm_jax import Gamma, Mixture, MultivariateNormal, Normal, Poisson, Product
 
 def split(array, explicit=False):
     "Rows that are missing to a multiple of 8 count for nothing."
@@ -43,17 +45,109 @@ def split(array, explicit=False):
     filled = np.concatenate([array, np.zeros((-len(array) % 8, *array.shape[1:]), array.dtype)])
     return jax.device_put(filled, NamedSharding(mesh, P("rows")))
 
-def refused(call, words):
+def refused(call, *words):
     try:
         call()
     except (TypeError, ValueError) as error:
-        assert words in str(error), error
+        for word in words:
+            assert word in str(error), error
     else:
         raise AssertionError(f"no error that says {words}")
 
 points, weight = table(1003)
 """
 )
+CHECKS = {
+    "starts": """
+one, many = agree(dict(family=Normal, n_restarts=3), explicit=True)
+assert abs(many.bic / one.bic - 1) < 1e-6 and abs(many.icl / one.icl - 1) < 1e-6
+shares = many.responsibilities()
+assert len(shares.sharding.device_set) == 8 and not shares.is_fully_replicated
+np.testing.assert_allclose(np.asarray(shares)[:1003], one.responsibilities(), atol=1e-4)
+np.testing.assert_allclose(many.log_prob(points[:5]), one.log_prob(points[:5]), rtol=1e-4)
+""",
+    "a given start": """
+from gmm_jax.fitting import point
+real = point._run
+def shown(*arguments, **options):
+    program = real.lower(*arguments, **options).compile()
+    print(program.as_text())
+    return program(*arguments)
+def show():
+    point._run = shown
+one, many = agree(dict(start=near), before=show)
+""",
+    "missing values": """
+holes = points.copy()
+holes[::7, 0] = np.nan
+one, many = agree(dict(start=near), data=holes, tol=3e-4)  # EM is slow, its gains drown
+each = np.asarray(many.log_prob())[:1003]
+np.testing.assert_allclose(each, one.log_prob(), rtol=1e-3, atol=1e-3)
+for ask in (many.impute, many.plot, many.standard_errors):
+    refused(ask, "split over devices")
+""",
+    "counts": """
+counts = np.random.default_rng(1).poisson([[2.0, 30.0]], (1003, 2))[:, 0].astype(np.float32)
+counts += 20 * (points[:, 0] > 1005)
+agree(dict(start=Mixture([0.5, 0.5], Poisson([1.5, 25.0]))), data=counts)
+""",
+    "errors": """
+rows = split(points)
+columns = jax.device_put(points[:, :2].T.copy()[:, :1000], NamedSharding(
+    Mesh(np.array(jax.devices()), "x"), P(None, "x")))
+refused(lambda: gmm_jax.fit(columns, 2), "split by rows")
+refused(lambda: gmm_jax.fit(split(points.astype(int)), 2), "float32 or float64")
+holed = points.copy()
+holed[[700, 900], 1] = np.inf
+refused(lambda: gmm_jax.fit(split(holed), 2), "infinite", "row 700")
+refused(lambda: gmm_jax.fit(rows, 2, sample_weight=weight), "one entry for each of 1008")
+for wrong in (-1, np.nan, np.inf):
+    weights = np.ones(1008, np.float32)
+    weights[[800, 1000]] = wrong
+    refused(lambda: gmm_jax.fit(rows, 2, sample_weight=weights), "not negative", "row 800")
+refused(lambda: gmm_jax.fit(rows, 2, sample_weight=np.zeros(1008)), "not all of it zero")
+prior = gmm_jax.DirichletNormalGamma(concentration=1, mean=5, mean_scale=50, shape=2, rate=1)
+refused(lambda: gmm_jax.fit(split(points[:, 0]), 2, prior=prior), "method='em'")
+""",
+    "families check all rows": """
+from gmm_jax.fitting import sharded
+rng = np.random.default_rng(2)
+counts = rng.poisson(5.0, 24_000).astype(np.float32)
+chosen = np.random.default_rng(0).choice(24_000, sharded.SAMPLE, replace=False)
+unseen = np.setdiff1d(np.arange(24_000), chosen)[1500:]  # on a device that is not the first
+counts[unseen[[0, 9]]] = 2.5  # neither the least nor the largest value
+fit = functools.partial(gmm_jax.fit, n_components=2, n_restarts=1, max_steps=3)
+row = f"row {unseen[0]}: "
+refused(lambda: fit(split(counts), family=Poisson), row + "data for Poisson", "got 2.5")
+both = np.stack([rng.normal(size=24_000).astype(np.float32), counts], 1)
+refused(lambda: fit(split(both), family=Product.of(Normal, Poisson)), row + "column 1 of data")
+refused(lambda: fit(split(both[:, 0]), family=Gamma), "row ", "must be above zero")
+for block in (2**22, 1000):  # rows that count for nothing may be anything
+    sharded.CHECKED = block
+    whole = sharded.look(split(counts), split(np.where(np.arange(24_000) == unseen[0], 0, 1)), None)
+    refused(lambda: whole.check(Poisson), f"row {unseen[9]}: ")
+    keep = np.where(np.isin(np.arange(24_000), unseen[[0, 9]]), 0, 1)
+    sharded.look(split(counts), split(keep), None).check(Poisson)
+""",
+}
+TOGETHER = """
+near = Mixture([0.5, 0.5], MultivariateNormal(
+    [[1000.5, 1000.5], [1008.5, 1008.5]], [[[1.5, 0], [0, 1.5]]] * 2))
+
+def agree(asked, data=points, explicit=False, tol=1e-5, before=None):
+    "Fit data in one place, and split over devices."
+    asked = dict(n_components=2, tol=1e-9, **asked)
+    if isinstance(asked.get("start"), Mixture):
+        asked["family"] = type(asked["start"].components)
+    one = gmm_jax.fit(data, sample_weight=weight, **asked)
+    if before:
+        before()
+    many = gmm_jax.fit(split(data, explicit), sample_weight=split(weight), **asked)
+    assert many.converged and len(many.data.sharding.device_set) == 8
+    same(many.mixture, one.mixture, tol)
+    assert abs(many.log_likelihood / one.log_likelihood - 1) < 1e-6
+    return one, many
+"""
 
 
 def start(code: str, devices: int, *arguments: str) -> subprocess.Popen:
@@ -71,7 +165,7 @@ def start(code: str, devices: int, *arguments: str) -> subprocess.Popen:
 def finish(*processes: subprocess.Popen) -> list[str]:
     """What each printed, once all have ended well."""
     try:
-        ended = [process.communicate(timeout=120) for process in processes]
+        ended = [process.communicate(timeout=300) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -80,70 +174,30 @@ def finish(*processes: subprocess.Popen) -> list[str]:
     return [output for output, _ in ended]
 
 
-@pytest.mark.parametrize(("family", "explicit"), [("Normal", True), ("MultivariateNormal", False)])
-def test_eight_devices_have_the_answer_of_one(family, explicit):
-    """Whether or not the types of arrays name the axes of the mesh."""
-    check = f"""
-asked = dict(family={family}, n_restarts=3, tol=1e-9)
-one = gmm_jax.fit(points, 2, sample_weight=weight, **asked)
-many = gmm_jax.fit(split(points, {explicit}), 2, sample_weight=split(weight), **asked)
-assert many.converged and len(many.data.sharding.device_set) == 8
-same(many.mixture, one.mixture)
-assert abs(many.log_likelihood / one.log_likelihood - 1) < 1e-6
-assert abs(many.bic / one.bic - 1) < 1e-6 and abs(many.icl / one.icl - 1) < 1e-6
-shares = many.responsibilities()
-assert len(shares.sharding.device_set) == 8 and not shares.is_fully_replicated
-np.testing.assert_allclose(np.asarray(shares)[:1003], one.responsibilities(), atol=1e-4)
-np.testing.assert_allclose(many.log_prob(points[:5]), one.log_prob(points[:5]), rtol=1e-4)
+@pytest.fixture(scope="module")
+def on_eight() -> dict[str, str]:
+    """What each of `CHECKS` printed, in one process with eight devices."""
+    run = """
+for name, code in checks.items():
+    print(f"=== {name}")
+    try:
+        exec(code, dict(globals()))
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
 """
-    finish(start(ON_EIGHT + check, 8))
+    (output,) = finish(start(f"{ON_EIGHT}{TOGETHER}checks = {CHECKS!r}{run}", 8))
+    parts = [part.partition("\n") for part in output.split("=== ")[1:]]
+    return {name: text for name, _, text in parts}
 
 
-def test_missing_values_other_families_and_errors():
-    check = """
-holes = points.copy()
-holes[::7, 0] = np.nan
-one = gmm_jax.fit(holes, 2, sample_weight=weight, n_restarts=2, tol=1e-9)
-many = gmm_jax.fit(split(holes), 2, sample_weight=split(weight), n_restarts=2, tol=1e-9)
-same(many.mixture, one.mixture, 3e-4)  # EM is slow here and stops where gains drown in rounding
-assert abs(many.log_likelihood / one.log_likelihood - 1) < 1e-6
-each = np.asarray(many.log_prob())[:1003]
-np.testing.assert_allclose(each, one.log_prob(), rtol=1e-3, atol=1e-3)
-
-counts = np.random.default_rng(1).poisson([[2.0, 30.0]], (500, 2)).reshape(-1).astype(np.float32)
-asked = dict(family=gmm_jax.Poisson, n_restarts=2, tol=1e-9)
-one, many = (gmm_jax.fit(x, 2, **asked) for x in (counts, split(counts)))
-same(many.mixture, one.mixture)
-
-rows = split(points)
-columns = jax.device_put(points[:, :2].T.copy()[:, :1000], NamedSharding(
-    Mesh(np.array(jax.devices()), "x"), P(None, "x")))
-refused(lambda: gmm_jax.fit(columns, 2), "split by rows")
-refused(lambda: gmm_jax.fit(split(points.astype(int)), 2), "float32 or float64")
-refused(lambda: gmm_jax.fit(split(np.where(points > 1005, np.inf, points + 900)), 2), "infinite")
-refused(lambda: gmm_jax.fit(rows, 2, sample_weight=weight), "one entry for each of 1008")
-refused(lambda: gmm_jax.fit(rows, 2, sample_weight=-np.ones(1008)), "not negative")
-refused(lambda: gmm_jax.fit(split(-counts), 2, family=gmm_jax.Poisson), "counts")
-prior = gmm_jax.DirichletNormalGamma(concentration=1, mean=5, mean_scale=50, shape=2, rate=1)
-refused(lambda: gmm_jax.fit(split(counts), 2, prior=prior), "method='em'")
-for ask in (many.impute, many.plot, many.standard_errors):
-    refused(ask, "split over devices")
-"""
-    finish(start(ON_EIGHT + check, 8))
+@pytest.mark.parametrize("name", CHECKS)
+def test_eight_devices_have_the_answer_of_one(name, on_eight):
+    assert "Traceback" not in on_eight[name], on_eight[name]
 
 
-def test_devices_exchange_nothing_but_sums():
+def test_devices_exchange_nothing_but_sums(on_eight):
     """In the compiled program: no all-gather, and one all-reduce of the statistics a step."""
-    check = """
-from gmm_jax.fitting import point
-real = point._run
-def shown(*arguments, **options):
-    print(real.lower(*arguments, **options).compile().as_text())
-    return real(*arguments, **options)
-point._run = shown
-gmm_jax.fit(split(np.tile(points, (10, 1))), 2, n_restarts=2, max_steps=3)
-"""
-    (program,) = finish(start(ON_EIGHT + check, 8))
+    program = on_eight["a given start"]
     exchanged = re.findall(r"= (.*?) (all-[a-z]+|collective-[a-z]+)(?:-start)?\(", program)
     assert {name for _, name in exchanged} == {"all-reduce"}
     statistics = [shapes for shapes, _ in exchanged if shapes.startswith("(")]
@@ -165,13 +219,26 @@ rows = NamedSharding(Mesh(np.array(jax.devices()), "rows"), P("rows"))
 data, counts = (jax.make_array_from_process_local_data(rows, a[here]) for a in (points, weight))
 assert not data.is_fully_addressable
 many = gmm_jax.fit(data, 2, sample_weight=counts, n_restarts=2, tol=1e-9)
-one = gmm_jax.fit(points, 2, sample_weight=weight, n_restarts=2, tol=1e-9)
-same(many.mixture, one.mixture)
-assert abs(many.log_likelihood / one.log_likelihood - 1) < 1e-6
-assert abs(many.bic / one.bic - 1) < 1e-6 and abs(many.icl / one.icl - 1) < 1e-6
+bic, icl = many.bic, many.icl
+if rank == 0:  # one is enough: both must print the same
+    one = gmm_jax.fit(points, 2, sample_weight=weight, n_restarts=2, tol=1e-9)
+    same(many.mixture, one.mixture)
+    assert abs(many.log_likelihood / one.log_likelihood - 1) < 1e-6
+    assert abs(bic / one.bic - 1) < 1e-6 and abs(icl / one.icl - 1) < 1e-6
 shares = [part.data for part in many.responsibilities().addressable_shards]
-np.testing.assert_allclose(np.concatenate(shares), one.responsibilities()[here], atol=1e-4)
-print("answer", many.log_likelihood, many.mixture.components.means.tolist())
+expected = many.mixture.responsibilities(points[here])
+np.testing.assert_allclose(np.concatenate(shares), expected, atol=1e-4)
+wrong = points[:, 0].round()
+wrong[700] += 0.5  # on the second machine, but both must stop
+odd = jax.make_array_from_process_local_data(rows, wrong[here])
+try:
+    gmm_jax.fit(odd, 2, family=gmm_jax.Poisson)
+except ValueError as error:
+    words = "could not have produced" if rank == 0 else "must be counts"
+    assert "row 700: " in str(error) and words in str(error), error
+else:
+    raise AssertionError("no error")
+print("answer", many.log_likelihood, bic, icl, many.mixture.components.means.tolist())
 """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,10 +1,21 @@
 """Standard errors: closed forms, one method against the other, and the spread of refits."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gmm_jax import Bernoulli, DirichletNormalGamma, FitWarning, MultivariateNormal, Normal, fit
+from gmm_jax import (
+    Bernoulli,
+    Categorical,
+    DirichletNormalGamma,
+    FitWarning,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    Product,
+    fit,
+)
 
 
 def separated(seed, n=500):
@@ -23,6 +34,119 @@ def flat(errors):
     return np.concatenate(
         [np.ravel(a) for a in (errors.weights, *jax.tree.leaves(errors.components))]
     )
+
+
+def normal(x, mean, scale):
+    """Log density where x is known."""
+    known = jnp.where(jnp.isnan(x), mean, x)
+    terms = -0.5 * ((known - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * jnp.log(2 * jnp.pi)
+    return jnp.where(jnp.isnan(x), 0, terms)
+
+
+def bivariate(x, mean, tril):
+    """Log density of what is known: the first column, then the second given it if it is known."""
+    slope = jnp.where(jnp.isnan(x[:, 0]), 0, tril[1, 0] / tril[0, 0])
+    scale = jnp.where(jnp.isnan(x[:, 0]), jnp.hypot(tril[1, 0], tril[1, 1]), tril[1, 1])
+    given = mean[1] + slope * (jnp.nan_to_num(x[:, 0]) - mean[0])
+    return normal(x[:, 0], mean[0], tril[0, 0]) + normal(x[:, 1], given, scale)
+
+
+def tied(t):
+    tril = jnp.array([[t[5], 0], [t[6], t[7]]])
+    means = t[1:5].reshape(2, 2)
+    parameters = jnp.array([t[0], 1 - t[0]]), means, jnp.stack([tril, tril])
+    return parameters, lambda x: [bivariate(x, m, tril) for m in means]
+
+
+def spherical(t):
+    means, scales = t[1:5].reshape(2, 2), jnp.stack([t[5:7], t[5:7]], 1)
+    parameters = jnp.array([t[0], 1 - t[0]]), means, scales
+    rows = zip(means, scales, strict=True)
+    return parameters, lambda x: [normal(x, m, s).sum(1) for m, s in rows]
+
+
+def grouped(t):
+    """The first mean is known, the first two scales are one."""
+    means, scales = jnp.array([0.0, t[2], t[3]]), t[jnp.array([4, 4, 5])]
+    parameters = jnp.array([t[0], t[1], 1 - t[0] - t[1]]), means, scales
+    rows = zip(means, scales, strict=True)
+    return parameters, lambda x: [normal(x[:, 0], m, s) for m, s in rows]
+
+
+def mixed(t):
+    parameters = jnp.array([t[0], 1 - t[0]]), t[1:3], t[jnp.array([3, 3])], t[4:6]
+    rows = zip(t[1:3], t[4:6], strict=True)
+    counts = [lambda x, r=r: jax.scipy.stats.poisson.logpmf(x, r) for r in t[4:6]]
+    pairs = [(m, c) for (m, _), c in zip(rows, counts, strict=True)]
+    return parameters, lambda x: [normal(x[:, 0], m, t[3]) + c(x[:, 1]) for m, c in pairs]
+
+
+SHARED = {
+    # what is fitted, which of its numbers the free parameters are, and the mixture they make
+    "tied": ({"covariance_type": "tied"}, [0, 2, 3, 4, 5, 6, 8, 9], tied),
+    "tied, holes": ({"covariance_type": "tied"}, [0, 2, 3, 4, 5, 6, 8, 9], tied),
+    "spherical": ({"covariance_type": "spherical"}, [0, 2, 3, 4, 5, 6, 8], spherical),
+    "groups": (
+        {"shared": {"scales": [0, 0, 1]}, "fixed": {"means": [0.0, np.nan, np.nan]}},
+        [0, 1, 4, 5, 6, 8],
+        grouped,
+    ),
+    "mixed table": (
+        {"family": Product.of(Normal, Poisson), "shared": {"parts[0].scales": True}},
+        [0, 2, 3, 4, 6, 7],
+        mixed,
+    ),
+}
+
+
+def table_of(case):
+    rng = np.random.default_rng(0)
+    z = rng.choice(3 if case == "groups" else 2, 240)
+    x = rng.normal(size=(240, 2)) * [1, 0.7] + np.stack([4.0 * z, 3.0 * z], 1)
+    x[:, 1] += 0.5 * x[:, 0]
+    if case == "mixed table":
+        x[:, 1] = rng.poisson(3 + 6 * z)
+    if case == "tied, holes":
+        x[rng.random(x.shape) < 0.2] = np.nan
+    return x[:, :1] if case == "groups" else x
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_information_is_that_of_the_free_parameters(case, x64):
+    """The Hessian in them alone, of a density written out here."""
+    asked, free, mixture_of = SHARED[case]
+    x = table_of(case)
+    result = fit(x[:, 0] if case == "groups" else x, 3 if case == "groups" else 2, **asked)
+    theta = jnp.asarray(flat(result.mixture)[free])
+    assert len(theta) == result.n_parameters
+
+    def log_likelihood(theta):
+        (weights, *_), densities = mixture_of(theta)
+        each = jnp.log(weights) + jnp.stack(densities(jnp.asarray(x)), 1)
+        return jax.nn.logsumexp(each, 1).sum()
+
+    def parameters(theta):
+        return jnp.concatenate([a.ravel() for a in mixture_of(theta)[0]])
+
+    assert float(log_likelihood(theta)) == pytest.approx(result.log_likelihood, rel=1e-9)
+    inverse = np.linalg.inv(-jax.hessian(log_likelihood)(theta))
+    jacobian = np.asarray(jax.jacfwd(parameters)(theta))
+    errors = result.standard_errors("information")
+    expected = jacobian @ inverse @ jacobian.T
+    unit = np.sqrt(np.outer(np.diag(expected), np.diag(expected))).max()
+    np.testing.assert_allclose(errors.covariance, expected, rtol=1e-3, atol=1e-4 * unit)
+    if case == "groups":  # whose components must keep their places when they are resampled
+        bootstrap = result.standard_errors(n_resamples=100)
+        np.testing.assert_allclose(flat(bootstrap), flat(errors), rtol=0.3)
+
+
+def test_a_category_has_a_closed_form():
+    """sqrt(p (1 - p) / n), although the logs of the probabilities have one number too many."""
+    answers = np.repeat([0, 1, 2], [20, 50, 30])
+    errors = fit(answers, 1, family=Categorical).standard_errors("information")
+    p = np.array([0.2, 0.5, 0.3])
+    np.testing.assert_allclose(errors.components.probs[0], np.sqrt(p * (1 - p) / 100), rtol=1e-4)
+    np.testing.assert_allclose(errors.covariance[1, 2], -0.2 * 0.5 / 100, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("method", "tolerance"), [("information", 1e-5), ("bootstrap", 0.15)])

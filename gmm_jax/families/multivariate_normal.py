@@ -242,7 +242,8 @@ class MultivariateNormal:
 
     def incomplete(self) -> "Incomplete":
         """The same distributions for points with missing entries (NaN)."""
-        return Incomplete(self.means, self.scale_trils)
+        # What stands above the diagonal has no meaning, and must get none.
+        return Incomplete(self.means, jnp.tril(self.scale_trils))
 
     def unconstrained(self) -> "MultivariateNormal":
         """Means, and triangles with the logs of their diagonals."""

@@ -12,7 +12,8 @@ from gmm_jax.fitting import arguments, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
 from gmm_jax.fitting.shares import fit_shares
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.results import PointFit
 
 
 def fit(
@@ -90,7 +91,10 @@ def fit(
     arguments.check_missing(points, weight)
     method, reason = arguments.choose_method(method, prior)
     chosen = arguments.choose_family(family, covariance_type, prior, points)
-    chosen.check(points[weight > 0])
+    if whole is None:
+        chosen.check(points[weight > 0])
+    else:
+        whole.check(chosen)
     chosen, event = seen(chosen, points[weight > 0]), points.shape[1:]
     n_components = arguments.as_number(n_components, chosen)
     known = arguments.as_fixed(fixed, chosen, n_components, event)

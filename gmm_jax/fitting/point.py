@@ -51,14 +51,16 @@ def fit_point(
     max_steps: int,
     tol: float | None,
     whole: Sharded | None = None,
+    frame: Frame | None = None,
 ) -> PointFit:
     """Find the mode of the likelihood, or of the posterior.
 
     Where the data are split over devices, `points` are a sample of the `whole`, to start from.
+    `frame` is theirs unless it is given.
     """
     event, dtype = points.shape[1:], float_dtype(points)
-    known_frame = whole and whole.frame(family)
-    frame = setting.choose_frame(points, weight, family, prior, sharing, known_frame)
+    frame = frame if whole is None else whole.frame(family)
+    frame = setting.choose_frame(points, weight, family, prior, sharing, frame)
     table = _table(points, weight, frame)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)
     limits = Limits(held, np.asarray(SCALE_FLOOR, dtype), sharing)
@@ -98,12 +100,10 @@ def fit_point(
     size = float(weight.sum() if whole is None else whole.moments.size)
     volume = float(weight @ frame.log_volume(points)) if whole is None else whole.log_volume(frame)
     log_likelihood = float(restarts.objective[best]) * size - float(log_prior) - volume
-    free_weights = sharing.distinct("weights", ~held.weights)
     status = int(restarts.status[best])
     if status in ADVICE:
         warn(f"{em.MEANING[status]}, whichever of the {n_restarts} starts. {ADVICE[status]}")
-    apart = any(not sharing.by_all(name) for name, _ in sharing.groups)
-    named = bool(known) or apart or not getattr(prior, "exchangeable", True)
+    named = setting.are_named(known, sharing, prior)
     return PointFit(
         data=points if whole is None else whole.points,
         sample_weight=weight if whole is None else whole.sample_weight,
@@ -112,7 +112,7 @@ def fit_point(
         reason=f"{reason}; the best of {n_restarts} start{'s'[: n_restarts > 1]}{note}.",
         inside=mixture if named else setting.in_order(mixture),
         log_likelihood=log_likelihood,
-        n_parameters=max(free_weights - 1, 0) + family.count_free(limits.components),
+        n_parameters=setting.count_free(limits, family),
         status=status,
         history=restarts.history[: restarts.steps[best], best] - volume / size,
         restarts=restarts,

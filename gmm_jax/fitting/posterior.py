@@ -12,7 +12,7 @@ from gmm_jax._data import bucket, float_dtype, padded
 from gmm_jax._warnings import warn
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.point import SCALE_FLOOR
-from gmm_jax.results import PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
 
 REMEDY = {
     "em": "Pass more particles (n_particles), a more informative prior, or fewer components.",

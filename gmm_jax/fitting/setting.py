@@ -8,7 +8,7 @@ import numpy as np
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.kinds import filled
-from gmm_jax.families.limits import ALONE, Sharing
+from gmm_jax.families.limits import ALONE, Limits, Sharing
 from gmm_jax.mixture import Mixture
 
 
@@ -64,12 +64,28 @@ def known_inside(
     return jax.tree.map(lambda a: np.nan_to_num(a).astype(dtype), mixture), held
 
 
-def in_order(mixture: Mixture) -> Mixture:
-    """Sort components by their first feature's mean (or other leading parameter), ascending."""
+def count_free(limits: Limits, family: Any) -> int:
+    """How many numbers are free in a mixture; weights sum to one."""
+    weights = limits.sharing.distinct("weights", ~np.asarray(limits.held.weights))
+    return max(weights - 1, 0) + family.count_free(limits.components)
+
+
+def are_named(known: dict[str, np.ndarray], sharing: Sharing, prior: Any = None) -> bool:
+    """Whether something tells components apart, so that they must keep their places."""
+    apart = any(not sharing.by_all(name) for name, _ in sharing.groups)
+    return bool(known) or apart or not getattr(prior, "exchangeable", True)
+
+
+def in_order(mixture: Mixture, *alike: Any) -> Any:
+    """Sort components by their first feature's mean (or other leading parameter), ascending.
+
+    What is `alike`, with components on the first axis of every array, is returned beside.
+    """
     if mixture.components.order is None:
-        return mixture
+        return (mixture, *alike) if alike else mixture
     order = np.argsort(np.asarray(mixture.components.order), kind="stable")
-    return jax.tree.map(lambda a: np.asarray(a)[order], mixture)
+    ordered = jax.tree.map(lambda a: np.asarray(a)[order], (mixture, *alike))
+    return ordered if alike else ordered[0]
 
 
 def begin_inside(start: Any, frame: Frame, n: int, rows: int, dtype: Any) -> Any:

@@ -1,5 +1,6 @@
 """Data on several devices or machines, as `fit` needs them: a sample here, the rest stays there."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,8 @@ from gmm_jax._sharding import Moments, Rows
 
 SAMPLE = 20_000
 """How many rows are brought together to choose starts from."""
+CHECKED = 2**22
+"""How many numbers a family checks at once."""
 
 
 class Sharded(NamedTuple):
@@ -29,6 +32,25 @@ class Sharded(NamedTuple):
     with next to no weight."""
     weight: np.ndarray
     """Of the sample."""
+
+    def check(self, family: Any) -> None:
+        """Let the family check all rows, block by block, those of each device by its own machine.
+
+        Raises:
+            ValueError: a row that no such component could have produced; on every machine.
+        """
+        n, found, errors = len(self.points), {}, {}
+        weights = {_begin(part): part.data for part in self.sample_weight.addressable_shards}
+        for part in self.points.addressable_shards:
+            begin = _begin(part)
+            if begin not in found:  # else a copy
+                row, error = _first_wrong(family, part.data, weights[begin])
+                found[begin] = n if error is None else begin + row
+                errors[found[begin]] = error
+        first = _sharding.sooner(self.rows, n, found)
+        if first < n:
+            error = errors.get(first, f"{family.__name__} components could not have produced it.")
+            raise ValueError(f"row {first}: {error}")
 
     def frame(self, family: Any) -> Frame:
         """Centre and unit, as `Frame.of` finds them."""
@@ -80,14 +102,57 @@ def look(data: Any, sample_weight: Any, key: Array | None) -> Sharded | None:
     sample, sampled = jax.device_get(_sharding.take(rows, np.sort(index), points, weight))
     first = _first_centre(sample, sampled)
     seen = jax.device_get(_sharding.moments(points, weight, first))
-    if seen.infinite:
-        raise ValueError(f"data has {int(seen.infinite)} infinite entries: drop those rows.")
-    if not (seen.least_weight >= 0 and 0 < seen.size < np.inf):
-        raise ValueError("sample_weight must be finite, not negative, and not all of it zero.")
+    if seen.infinite_row < n:
+        raise ValueError(f"data has infinite entries, the first in row {seen.infinite_row}.")
+    if seen.wrong_weight_row < n or not 0 < seen.size < np.inf:
+        first = f": see row {seen.wrong_weight_row}" if seen.wrong_weight_row < n else ""
+        raise ValueError(
+            f"sample_weight must be finite, not negative, and not all of it zero{first}."
+        )
     sample = np.concatenate([sample, seen.low[None], seen.high[None]])
     tiny = np.full(2, np.finfo(np.float32).tiny)
     sampled = np.concatenate([sampled, tiny]).astype(np.float64)
     return Sharded(rows, points, weight, seen, first, sample, sampled)
+
+
+def _begin(part: Any) -> int:
+    """The first row of a part."""
+    return part.index[0].start or 0
+
+
+def _first_wrong(family: Any, points: Array, weight: Array) -> tuple[int, ValueError | None]:
+    """The first row of one device that the family does not accept, and why."""
+    length = min(len(points), max(1, CHECKED // max(1, points[0].size)))
+    for begin in range(0, len(points), length):
+        begin = min(begin, len(points) - length)
+        # Slices are copied to the machine, and forgotten.
+        block, counts = (
+            np.asarray(jax.lax.dynamic_slice_in_dim(a, begin, length)) for a in (points, weight)
+        )
+        used = np.flatnonzero(counts > 0)
+        error = _fault(family, block[used])
+        if error is None:
+            continue
+        # A fault stays one with more rows, so that the first row is found by halving.
+        sound, bad = 0, len(used)
+        while bad - sound > 1:
+            middle = (sound + bad) // 2
+            again = _fault(family, block[used[:middle]])
+            sound, bad = (sound, middle) if again else (middle, bad)
+        return begin + int(used[bad - 1]), _fault(family, block[used[:bad]])
+    return 0, None
+
+
+def _fault(family: Any, points: np.ndarray) -> ValueError | None:
+    """What the family says of points, if anything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column may lack values here
+        try:
+            if len(points):
+                family.check(points)
+        except ValueError as error:
+            return error
+    return None
 
 
 def _weights(sample_weight: Any, points: Array, rows: Rows) -> Array:

@@ -1,33 +1,36 @@
 """`fit_chunks`: data larger than memory."""
 
 import sys
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
 
 from gmm_jax import chunked, em
-from gmm_jax._chunks import as_chunks, survey
-from gmm_jax._data import float_dtype
-from gmm_jax._pytree import rebuild
-from gmm_jax._warnings import warn
+from gmm_jax._chunks import Survey, as_chunks, survey
+from gmm_jax._data import Frame, float_dtype
+from gmm_jax._warnings import FitWarning, warn
 from gmm_jax.chunked_fit import ChunkedFit
 from gmm_jax.families import kinds
-from gmm_jax.families.limits import ALONE
-from gmm_jax.fitting import arguments
+from gmm_jax.families.limits import Limits
+from gmm_jax.fitting import arguments, setting
 from gmm_jax.fitting.point import ADVICE, SCALE_FLOOR, TOL, fit_point
 from gmm_jax.mixture import Mixture
 
 
 def fit_chunks(
     chunks: Any,
-    n_components: int,
+    n_components: int | None = None,
     *,
     family: Any = None,
+    covariance_type: str | None = None,
+    fixed: dict[str, Any] | None = None,
+    shared: dict[str, Any] | None = None,
     n_restarts: int | None = None,
-    start: str = "kmeans++",
+    start: Any = "kmeans++",
     max_steps: int = 1000,
     tol: float | None = None,
     sample_size: int = 20_000,
@@ -44,11 +47,15 @@ def fit_chunks(
         chunks: Anything that can be iterated over again and again, such as a list or an object
             whose `__iter__` starts a memory-mapped file from its beginning, or a function that
             returns a fresh iterator. Each chunk holds points, or is a pair (points,
-            sample_weight). Chunks may differ in length.
-        n_components: k.
+            sample_weight). Chunks may differ in length. NaN is a value missing at random.
+        n_components: k. May be left out when `fixed` gives one value per component.
         family: As in `fit`.
+        covariance_type: As in `fit`.
+        fixed: As in `fit`.
+        shared: As in `fit`.
         n_restarts: How many starts on the sample; as in `fit`.
-        start: Where EM on the sample starts: "kmeans++" or "random".
+        start: Where EM on the sample starts, "kmeans++" or "random"; or a `Mixture` for EM on all
+            data to start from.
         max_steps: Most EM steps, on the sample and then on all data.
         tol: As in `fit`.
         sample_size: How many points the sample has.
@@ -61,7 +68,11 @@ def fit_chunks(
 
     Raises:
         TypeError: a generator, which can be read only once; chunks that are not numbers.
-        ValueError: chunks without data, of different shapes, or too few points.
+        ValueError: chunks without data, of different shapes, or too few points; parameters that
+            don't make sense.
+
+    Warns:
+        FitWarning: a collapsed component.
 
     Example:
         >>> import gmm_jax
@@ -73,62 +84,119 @@ def fit_chunks(
         [350.67, 499.8]
     """
     read = as_chunks(chunks)
-    k = arguments.whole("n_components", n_components)
-    arguments.one_of("start", start, ("kmeans++", "random"))
+    if not isinstance(start, str | Mixture):
+        raise TypeError(f"start must be 'kmeans++', 'random' or a Mixture, got {start!r}.")
     max_steps = arguments.whole("max_steps", max_steps)
-    sample_size = arguments.whole("sample_size", sample_size, k)
+    sample_size = arguments.whole("sample_size", sample_size)
     first = next(read(), None)
     if first is None:
         raise ValueError("chunks hold no data: at least one point is needed.")
-    chosen = arguments.choose_family(family, None, None, first[0])
+    chosen = arguments.choose_family(family, covariance_type, None, first[0])
     seed = 0 if key is None else np.asarray(jax.random.key_data(key))
     seen = survey(read, chosen, sample_size, np.random.default_rng(seed))
-    arguments.check_enough(seen.sample, seen.sample_weight, k, chosen, {})
-    chosen = kinds.seen(chosen, seen.high[None])
-    volume = float(seen.frame.log_volume(seen.sample[:1])[0])
-    dtype = float_dtype(seen.sample)
+    job = _job(seen, chosen, sample_size, n_components, fixed, shared, covariance_type)
+    dtype = job.dtype
     tol = TOL[dtype.name] if tol is None else arguments.not_negative("tol", tol)
-    found_start = fit_point(
-        key, seen.sample, seen.sample_weight, k, None, chosen, {}, ALONE, "",
-        start=start,
-        n_restarts=arguments.restarts(n_restarts, seen.sample.size * k),
-        max_steps=max_steps,
-        tol=None,
-    )  # fmt: skip
-    n_starts = len(found_start.restarts.status) if found_start.restarts else 1
-    report = _reporter(sys.stderr.isatty() if progress is None else progress, volume)
-    inside = _reframed(found_start.inside, found_start.frame, seen.frame)
-    found = chunked.run(inside, read, seen.frame, seen.size, SCALE_FLOOR, tol, max_steps, report)
+    start = arguments.as_start(start, job.family, len(seen.sample), job.k, job.event)
+    inside, restarts = job.begin(start, n_restarts, max_steps, key)
+    volume = seen.log_volume(job.frame)
+    report = _reporter(sys.stderr.isatty() if progress is None else progress, volume / seen.size)
+    found = chunked.run(inside, read, job.frame, seen.size, job.limits, tol, max_steps, report)
     if found.status in ADVICE:
         warn(f"{em.MEANING[found.status]}. {ADVICE[found.status]}")
+    mixture, statistics = found.mixture, found.statistics
+    if not setting.are_named(job.known, job.limits.sharing):
+        mixture, statistics = setting.in_order(mixture, statistics)
     return ChunkedFit(
         data=seen.sample,
-        sample_weight=seen.sample_weight,
-        frame=seen.frame,
+        sample_weight=seen.sample_weight * (seen.size / seen.sample_weight.sum()),
+        frame=job.frame,
         method="em",
-        reason=f"Maximum likelihood by EM on chunks of data, from the best of "
-        f"{n_starts} starts on {len(seen.sample)} points.",
-        inside=found.mixture,
-        log_likelihood=found.log_likelihood - seen.size * volume,
-        n_parameters=found_start.n_parameters,
+        reason=_reason(restarts, len(seen.sample)),
+        inside=mixture,
+        log_likelihood=found.log_likelihood - volume,
+        n_parameters=setting.count_free(job.limits, job.family),
         status=found.status,
-        history=found.history - volume,
-        restarts=found_start.restarts,
+        history=found.history - volume / seen.size,
+        restarts=restarts,
+        limits=job.limits,
         size=seen.size,
-        statistics=found.statistics,
-        about=found.mixture,
-        floor=SCALE_FLOOR,
-        check=chosen.check,
+        statistics=statistics,
+        about=mixture,
+        check=job.family.check,
     )
 
 
-def _reframed(mixture: Mixture, old: Any, new: Any) -> Mixture:
-    """Move a mixture from one frame to another, in float64."""
-    dtype = mixture.weights.dtype
-    exact = jax.tree.map(lambda a: np.asarray(a, np.float64), mixture.components)
-    moved = exact.affine((old.centre - new.centre) / new.unit, old.unit / new.unit)
-    components = jax.tree.map(lambda a: np.asarray(a, dtype), moved)
-    return rebuild(Mixture, weights=np.asarray(mixture.weights), components=components)
+class _Job(NamedTuple):
+    """What is to be fitted, and a sample of what to."""
+
+    points: np.ndarray
+    weight: np.ndarray
+    family: Any
+    k: int
+    known: dict[str, np.ndarray]
+    values: Mixture
+    """The known parameters in the frame."""
+    limits: Limits
+    frame: Frame
+    dtype: Any
+
+    @property
+    def event(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.points.shape[1:]
+
+    def begin(
+        self, start: Any, n_restarts: int | None, max_steps: int, key: Array | None
+    ) -> tuple[Mixture, Any]:
+        """The mixture in the frame that EM on all data starts from, and runs on the sample."""
+        if isinstance(start, Mixture):
+            inside, runs = setting.begin_inside(start, self.frame, 0, 0, self.dtype), None
+        else:
+            work = self.points.size * self.k
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FitWarning)  # what counts is the end
+                on_sample = fit_point(
+                    key, self.points, self.weight, self.k, None, self.family, self.known,
+                    self.limits.sharing, "", start=start, max_steps=max_steps, tol=None,
+                    n_restarts=arguments.restarts(n_restarts, work), frame=self.frame,
+                )  # fmt: skip
+            inside, runs = on_sample.inside, on_sample.restarts
+        return jax.tree.map(np.where, self.limits.held, self.values, inside), runs
+
+
+def _job(
+    seen: Survey,
+    family: Any,
+    sample_size: int,
+    n_components: int | None,
+    fixed: dict[str, Any] | None,
+    shared: dict[str, Any] | None,
+    covariance_type: str | None,
+) -> _Job:
+    """Check what is asked for, as `fit` does."""
+    points, weight = seen.outline(sample_size)
+    event, dtype = points.shape[1:], float_dtype(points)
+    arguments.check_missing(points, weight)
+    family = kinds.seen(family, points)
+    n_components = arguments.as_number(n_components, family)
+    known = arguments.as_fixed(fixed, family, n_components, event)
+    k = arguments.count_components(n_components, known)
+    arguments.whole("sample_size", sample_size, k)
+    sharing = arguments.as_sharing(shared, covariance_type, arguments.parameters(family, k, event))
+    arguments.check_enough(points, weight, k, family, known)
+    frame = setting.choose_frame(points, weight, family, None, sharing, seen.frame)
+    values, held = setting.known_inside(known, family, frame, k, event, dtype)
+    limits = Limits(held, np.asarray(SCALE_FLOOR, dtype), sharing)
+    return _Job(points, weight, family, k, known, values, limits, frame, dtype)
+
+
+def _reason(restarts: em.Fit | None, n: int) -> str:
+    """What was done."""
+    begun = "the mixture given"
+    if restarts is not None:
+        begun = f"the best of {len(restarts.status)} starts on {n} points"
+    return f"Maximum likelihood by EM on chunks of data, from {begun}."
 
 
 def _reporter(wanted: bool, log_volume: float) -> Callable[[int, float], None]:

@@ -14,7 +14,8 @@ from gmm_jax.plotting.line import draw_line
 from gmm_jax.plotting.paper import STYLE
 from gmm_jax.plotting.plane import draw_plane
 from gmm_jax.plotting.shares import draw_shares
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.results import PointFit
 
 
 def plot(result: PointFit | PosteriorFit, ax: Any = None) -> Any:

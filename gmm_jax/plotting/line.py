@@ -11,7 +11,8 @@ from gmm_jax.mixture import Mixture
 from gmm_jax.plotting import paper
 from gmm_jax.plotting.axis import Axis, densities
 from gmm_jax.plotting.paper import BAND, GREY, INK, PALE, Parameters
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.results import PointFit
 
 RUG = 100
 """Up to this many points are marked one by one."""

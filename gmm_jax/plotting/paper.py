@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from gmm_jax.families import MultivariateNormal, MultivariateStudentT, StudentT
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.results import PointFit
 from gmm_jax.summaries import told_apart
 
 # Okabe and Ito (2008), "Color universal design": told apart with any colour vision.

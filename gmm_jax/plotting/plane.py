@@ -7,7 +7,8 @@ import numpy as np
 from gmm_jax.plotting import paper
 from gmm_jax.plotting.axis import Axis
 from gmm_jax.plotting.paper import GREY, INK, Parameters
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.results import PointFit
 
 MOST_POINTS, MOST_ELLIPSES = 5000, 30
 

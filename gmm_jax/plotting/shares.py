@@ -6,7 +6,8 @@ import numpy as np
 
 from gmm_jax.plotting import paper
 from gmm_jax.plotting.paper import INK, PALE
-from gmm_jax.results import PointFit, PosteriorFit
+from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.results import PointFit
 
 
 def draw_shares(ax: Any, result: PointFit | PosteriorFit) -> None:
