@@ -107,8 +107,8 @@ def run(
     Two plain steps, then one from a point extrapolated along their path (SQUAREM [1]); where that
     point is worse than where it came from, it is forgotten, so that the objective never falls. A
     run has converged when the objective still to be gained, extrapolated as a geometric series
-    from the last two plain steps, is below `tol`, or, where gains drown in rounding, when the
-    distance still to go is.
+    from the last two plain steps, is below `tol`; where gains drown in rounding, what they would
+    be is told by how far the parameters still move.
 
     Args:
         starts: A mixture with a leading axis of r runs.
@@ -182,9 +182,11 @@ def follow(
         before = jnp.maximum(path.first.moved, jnp.finfo(eps.dtype).tiny)
         rate = jnp.clip(info.moved / before, 0, 1 - 1e-4)
         gain = info.objective - path.first.objective
-        drowned = gain <= 4 * eps * (1 + jnp.abs(info.objective))
-        near = info.moved / (1 - rate) <= 3 * jnp.sqrt(eps)
-        converged = jnp.where(drowned, near, gain * rate**2 / (1 - rate**2) <= tol)
+        noise = 4 * eps * (1 + jnp.abs(info.objective))
+        left = jnp.maximum(gain, noise) * rate**2 / (1 - rate**2)
+        # A quadratic rises by its distance from the top times the step that is still taken.
+        near = info.moved**2 / (1 - rate) <= jnp.maximum(tol, eps)
+        converged = (left <= tol) | ((gain <= noise) & near)
         status = jnp.where(converged, CONVERGED, path.status)
         ahead = jax.vmap(_extrapolate, (0, 0, 0, None))(
             path.first.mixtures, info.mixtures, after, limits.held

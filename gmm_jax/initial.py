@@ -33,13 +33,18 @@ def components_around(
         data: n points; NaN is filled with the mean of its column.
         sample_weight: How often each counts; rows of weight 0 are never chosen.
     """
-    present = (sample_weight > 0).reshape(-1, *(1,) * (data.ndim - 1)) & ~jnp.isnan(data)
-    share = present * sample_weight.reshape(-1, *(1,) * (data.ndim - 1))
-    share = share / jnp.maximum(share.sum(0), jnp.finfo(data.dtype).tiny)
-    filled = jnp.where(jnp.isnan(data), (share * jnp.nan_to_num(data)).sum(0), data)
-    low = jnp.min(jnp.where(present, data, jnp.inf), 0)
-    high = jnp.max(jnp.where(present, data, -jnp.inf), 0)
-    rows = embedded(family, filled, share).reshape(data.shape[0], -1)
+    # Reductions are fast along the last axis, and slow along one before a short one.
+    columns = jnp.moveaxis(data, 0, -1)
+    missing = jnp.isnan(columns)
+    present = (sample_weight > 0) & ~missing
+    share = jnp.where(present, sample_weight, 0)
+    share = share / jnp.maximum(share.sum(-1, keepdims=True), jnp.finfo(data.dtype).tiny)
+    mean = (share * jnp.where(missing, 0, columns)).sum(-1, keepdims=True)
+    columns = jnp.where(missing, mean, columns)
+    low = jnp.min(jnp.where(present, columns, jnp.inf), -1)
+    high = jnp.max(jnp.where(present, columns, -jnp.inf), -1)
+    filled = jnp.moveaxis(columns, -1, 0)
+    rows = embedded(family, filled, jnp.moveaxis(share, -1, 0)).reshape(data.shape[0], -1)
     indices, spread = STARTS[start](uniforms, rows, sample_weight)
 
     def around(centres, spread):
@@ -69,13 +74,13 @@ def kmeans_plus_plus(
 
     [1] Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
     """
-    n_components = uniforms.shape[1]
+    n_components, columns = uniforms.shape[1], rows.T
 
     def start(uniforms):
         def add(i, state):
             chosen, nearest = state
             candidates = _pick(uniforms[i], sample_weight * nearest)
-            distances = jax.vmap(_squared_distance, (None, 0))(rows, rows[candidates])
+            distances = jax.vmap(_squared_distance, (None, 1))(columns, columns[:, candidates])
             distances = jnp.minimum(distances, nearest)
             best = jnp.argmin(distances @ sample_weight)
             return chosen.at[i].set(candidates[best]), distances[best]
@@ -83,7 +88,7 @@ def kmeans_plus_plus(
         first = _pick(uniforms[0], sample_weight)[0]
         chosen = jnp.full(n_components, first)
         return jax.lax.fori_loop(
-            1, n_components, add, (chosen, _squared_distance(rows, rows[first]))
+            1, n_components, add, (chosen, _squared_distance(columns, columns[:, first]))
         )
 
     indices, nearest = jax.vmap(start)(uniforms)
@@ -113,8 +118,10 @@ def _pick(uniforms: Array, mass: Float[Array, "n"]) -> Array:
     return jnp.minimum(indices, mass.shape[0] - 1)
 
 
-def _squared_distance(rows: Float[Array, "n d"], centre: Float[Array, "d"]) -> Float[Array, "n"]:
-    return ((rows - centre) ** 2).sum(-1)
+def _squared_distance(
+    columns: Float[Array, "d n"], centre: Float[Array, "d"]
+) -> Float[Array, "n"]:
+    return ((columns - centre[:, None]) ** 2).sum(0)
 
 
 STARTS = {"kmeans++": kmeans_plus_plus, "random": random_points}

@@ -6,6 +6,7 @@ each instruction works on as many sets as fit a register.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -22,6 +23,8 @@ from gmm_jax.mixture import Mixture
 
 UNROLLED = 96
 """Most terms, components times features, that are written out one by one."""
+TOGETHER = 2048
+"""Points of all sets that each instruction works on."""
 
 
 def expectation(
@@ -58,7 +61,10 @@ def _rows(data: Float[Array, "d n s"], event: tuple[int, ...]) -> Float[Array, "
 def _unrolled(
     mixtures: Mixture, data: Float[Array, "d n s"], sample_weight: Float[Array, "n s"]
 ) -> tuple[Float[Array, "s"], Any]:
-    """Log density and statistics from features, one component and one feature at a time."""
+    """Log density and statistics from features, one component and one feature at a time.
+
+    A few points of every set at a time: what they need stays in the cache, and so do the sums.
+    """
     k = mixtures.weights.shape[1]
     origins, components = _about_means(mixtures.components)
     coefficients, constants = jax.vmap(lambda c: c.natural())(components)
@@ -66,30 +72,39 @@ def _unrolled(
     coefficients = jnp.moveaxis(coefficients, 0, -1)
     one = jax.tree.map(lambda a: a[0], components)
 
-    def features_of(j):
-        points = data if origins is None else data - origins[j][:, None]
-        rows = points.reshape(len(data), -1).T.reshape(-1, *one.event_shape)
-        return [column.reshape(data.shape[1:]) for column in one.features(rows)]
+    def features_of(points, j):
+        moved = points if origins is None else points - origins[j][:, None]
+        rows = moved.reshape(len(points), -1).T.reshape(-1, *one.event_shape)
+        return [column.reshape(points.shape[1:]) for column in one.features(rows)]
 
-    features = [features_of(j) for j in range(k)]
-    log_joint = [
-        sum((coefficients[j, i] * column for i, column in enumerate(features[j])), constants[j])
-        for j in range(k)
-    ]
-    largest = functools.reduce(jnp.maximum, log_joint)
-    terms = [jnp.exp(term - largest) for term in log_joint]
-    summed = functools.reduce(jnp.add, terms)
-    totals = (sample_weight * (largest + jnp.log(summed))).sum(0)
-    shares = sample_weight / summed
-    responsibilities = [term * shares for term in terms]
-    counts = jnp.stack([r.sum(0) for r in responsibilities], -1)
-    sums = [
-        jnp.stack([(r * column).sum(0) for column in columns], -1)
-        for r, columns in zip(responsibilities, features, strict=True)
-    ]
-    statistics = jax.vmap(lambda c, a, b: c.from_features(a, b))(
-        components, counts, jnp.stack(sums, 1)
-    )
+    def over_block(points, weight):
+        features = [features_of(points, j) for j in range(k)]
+        log_joint = [
+            sum((coefficients[j, i] * column for i, column in enumerate(features[j])), constants[j])
+            for j in range(k)
+        ]
+        largest = functools.reduce(jnp.maximum, log_joint)
+        terms = [jnp.exp(term - largest) for term in log_joint]
+        summed = functools.reduce(jnp.add, terms)
+        shares = weight / summed
+        responsibilities = [term * shares for term in terms]
+        sums = [
+            [r, *(r * column for column in columns)]
+            for r, columns in zip(responsibilities, features, strict=True)
+        ]
+        return jax.tree.map(lambda a: a.sum(0), (weight * (largest + jnp.log(summed)), sums))
+
+    def add(sums, block):
+        return jax.tree.map(jnp.add, sums, over_block(*block)), None
+
+    d, n, s = data.shape
+    rows = math.gcd(n, max(1, TOGETHER // s))
+    blocks = jnp.moveaxis(data.reshape(d, -1, rows, s), 0, 1), sample_weight.reshape(-1, rows, s)
+    first = jax.tree.map(lambda a: a[0], blocks)
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(over_block, *first))
+    totals, sums = jax.lax.scan(add, zero, blocks)[0]
+    stacked = jnp.stack([jnp.stack(each, -1) for each in sums], 1)
+    statistics = jax.vmap(lambda c, a: c.from_features(a[:, 0], a[:, 1:]))(components, stacked)
     return totals, statistics
 
 

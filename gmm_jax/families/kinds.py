@@ -78,9 +78,10 @@ def embedded(family: Any, data: Array, share: Array) -> Array:
     """
     if hasattr(family, "embed"):
         return family.embed(data, share)
-    deviations = data - (share * data).sum(0)
-    scale = jnp.sqrt((share * deviations**2).sum(0))
-    return deviations / jnp.where(scale > 0, scale, 1)
+    columns, share = jnp.moveaxis(data, 0, -1), jnp.moveaxis(share, 0, -1)
+    deviations = columns - (share * columns).sum(-1, keepdims=True)
+    scale = jnp.sqrt((share * deviations**2).sum(-1, keepdims=True))
+    return jnp.moveaxis(deviations / jnp.where(scale > 0, scale, 1), -1, 0)
 
 
 def blend(filled: Array, responsibilities: Array) -> Array:
