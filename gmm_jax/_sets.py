@@ -1,6 +1,6 @@
 """Many data sets: checked, end to end in one array, and padded to equal lengths."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,16 +63,28 @@ class Sets(NamedTuple):
             )
             yield members, self.points[index], self.sample_weight[index] * real
 
-    def check(self, family: Any, k: int) -> None:
+    def log_volumes(self, frame: Frame) -> np.ndarray:
+        """`Frame.log_volume` summed over the points of each set."""
+        logs = np.log(frame.unit)
+        if not np.isnan(self.points).any():
+            return self.sizes() * logs.reshape(self.n_sets, -1).sum(1)
+        seen = ~np.isnan(self.points).reshape(len(self.points), -1)
+        counts = np.add.reduceat(self.sample_weight[:, None] * seen, self.begins)
+        return (counts * logs.reshape(self.n_sets, -1)).sum(1)
+
+    def check_enough(self, k: int) -> None:
         """Raise ValueError, with the index of the set, where EM has no sensible answer."""
-        used = self.sample_weight > 0
-        counts = np.add.reduceat(used.astype(int), self.begins)
+        counts = np.add.reduceat((self.sample_weight > 0).astype(int), self.begins)
         if counts.min() < k:
             i = int(np.argmax(counts < k))
             raise ValueError(
                 f"n_components is {k} but data_sets[{i}] has {counts[i]} points: maximum "
                 f"likelihood needs at least as many. Ask for fewer, or leave that set out."
             )
+
+    def check(self, family: Any) -> None:
+        """Raise ValueError, with the index of the set, where the family cannot explain a point."""
+        used = self.sample_weight > 0
         try:
             family.check(self.points[used])
         except ValueError as error:
@@ -128,11 +140,11 @@ def _concatenated(value: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
             raise TypeError(f"{name} must be a list of data sets: {error}") from error
         rows, lengths = _joined(parts, name)
     try:
-        return as_points(rows, name), lengths
+        return as_points(rows, name, missing=True), lengths
     except ValueError:
         ends = np.cumsum(lengths)
         for i, end in enumerate(ends):
-            as_points(rows[end - lengths[i] : end], f"{name}[{i}]")
+            as_points(rows[end - lengths[i] : end], f"{name}[{i}]", missing=True)
         raise
 
 
@@ -155,42 +167,79 @@ def _joined(parts: list[np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def framed(
-    members: np.ndarray, points: np.ndarray, sample_weight: np.ndarray, family: Any
+    members: np.ndarray,
+    points: np.ndarray,
+    sample_weight: np.ndarray,
+    family: Any,
+    one_unit: bool = False,
+    known: Container[str] = (),
 ) -> tuple[Frame, np.ndarray]:
     """Centre and scale each of s sets, as `Frame.of` does with one.
+
+    Args:
+        members: Indices of the sets.
+        points: (s, n) or (s, n, d); NaN where a value is missing.
+        sample_weight: (s, n).
+        family: Says what may be centred and scaled.
+        one_unit: Whether all features of a set share a unit.
+        known: Names of parameters that are not estimated.
 
     Returns:
         The centres and units, (s,) or (s, d), and the data in them, (s, d, n).
 
     Raises:
-        ValueError: all points of a set are equal; the message names its index in `members`.
+        ValueError: a column of a set has no values, or all are equal though its scale is not
+            among the `known` parameters; the message names the set's index in `members`.
     """
     s, n, *event = points.shape
     # Points on the last axis, where NumPy's reductions are fast.
-    flat = np.ascontiguousarray(np.swapaxes(points.reshape(s, n, -1), 1, 2), np.float64)
-    given = flat.copy()
+    given = np.ascontiguousarray(np.swapaxes(points.reshape(s, n, -1), 1, 2), np.float64)
     centred, scaled = np.asarray(family.centred), np.asarray(family.scaled)
+    missing = np.isnan(given)
+    seen = (sample_weight > 0)[:, None]
+    if missing.any():
+        seen = seen & ~missing
+        empty = ~seen.any(-1)
+        if empty.any():
+            where = _named(members, empty, event)
+            raise ValueError(f"{where} has no values, only NaN: leave that set out.")
     if not np.any(centred | scaled):
-        return Frame(np.zeros((s, *event)), np.ones((s, *event))), flat
-    share = (sample_weight / sample_weight.sum(1, keepdims=True))[:, :, None]
-    middle = flat[np.arange(s), :, np.argmax(sample_weight > 0, axis=1)][:, :, None]
-    flat -= middle
-    move = flat @ share
+        return Frame(np.zeros((s, *event)), np.ones((s, *event))), given
+    share = np.where(seen, sample_weight[:, None], 0)
+    share /= share.sum(-1, keepdims=True)
+    middle = np.take_along_axis(given, np.argmax(seen, -1)[:, :, None], 2)
+    flat = np.where(seen, given - middle, 0)
+    move = _weighed(flat, share)
     flat -= move
-    flat *= (sample_weight > 0)[:, None]
+    flat *= seen
     largest = np.maximum(flat.max(-1, keepdims=True), -flat.min(-1, keepdims=True))
-    if np.any((largest == 0) & centred.reshape(-1, 1)):
-        i, j, _ = np.argwhere((largest == 0) & centred.reshape(-1, 1))[0]
-        where = f"column {j} of data_sets[{members[i]}]" if event else f"data_sets[{members[i]}]"
+    constant = (largest == 0) & centred.reshape(-1, 1)
+    if constant.any() and "scales" not in known:
+        value = middle[constant][0]
         raise ValueError(
-            f"{where} is the same number throughout, {middle[i, j, 0]:g}: no scale can be "
-            f"estimated. Leave that set out."
+            f"{_named(members, constant[..., 0], event)} is the same number throughout, "
+            f"{value:g}: no scale can be estimated. Leave that set out."
         )
     largest = np.where(largest > 0, largest, 1)
-    spread = np.sqrt(((flat / largest) ** 2) @ share) * largest
+    spread = np.sqrt(_weighed((flat / largest) ** 2, share)) * largest
     constant = spread <= 8 * np.finfo(points.dtype).eps * np.abs(middle + move)
     unit = np.exp2(np.round(np.log2(np.where(constant, 1, spread))))
+    if one_unit:
+        unit = np.broadcast_to(unit.max(1, keepdims=True), unit.shape)
     unit = np.where(scaled.reshape(-1, 1), unit, 1)
     centre = np.where(centred.reshape(-1, 1), middle + move, 0)
-    inside = np.where(centred.reshape(-1, 1), flat, given) / unit
+    # Differences from a point of the set lose no digits, however far from zero it lies.
+    inside = np.where(centred.reshape(-1, 1), given - middle - move, given) / unit
     return Frame(centre.reshape(s, *event), unit.reshape(s, *event)), inside
+
+
+def _weighed(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Weighted means along the last axis, which stays."""
+    return np.einsum("sdn,sdn->sd", values, np.broadcast_to(share, values.shape))[:, :, None]
+
+
+def _named(members: np.ndarray, where: np.ndarray, event: list[int]) -> str:
+    """The first column, of those (s, d) that are true, in words."""
+    i, j = np.argwhere(where)[0]
+    name = f"data_sets[{members[i]}]"
+    return f"column {j} of {name}" if event else name

@@ -118,9 +118,7 @@ def _pick(uniforms: Array, mass: Float[Array, "n"]) -> Array:
     return jnp.minimum(indices, mass.shape[0] - 1)
 
 
-def _squared_distance(
-    columns: Float[Array, "d n"], centre: Float[Array, "d"]
-) -> Float[Array, "n"]:
+def _squared_distance(columns: Float[Array, "d n"], centre: Float[Array, "d"]) -> Float[Array, "n"]:
     return ((columns - centre[:, None]) ** 2).sum(0)
 
 

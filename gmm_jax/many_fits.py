@@ -11,6 +11,7 @@ from gmm_jax import em
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax._sets import Sets
+from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
 
@@ -31,6 +32,8 @@ class ManyFits:
     """Of each set at its estimate, in nats, (s,)."""
     n_parameters: int
     """How many were free in each."""
+    limits: Limits
+    """What was held and shared in each."""
     status: np.ndarray
     """(s,); `em.MEANING` says what each number means."""
     n_steps: np.ndarray
@@ -59,6 +62,7 @@ class ManyFits:
             status=int(self.status[i]),
             history=history,
             restarts=None,
+            limits=self.limits,
         )
 
     @functools.cached_property

@@ -28,18 +28,22 @@ TOGETHER = 2048
 
 
 def expectation(
-    mixtures: Mixture, data: Float[Array, "d n s"], sample_weight: Float[Array, "n s"]
+    mixtures: Mixture,
+    data: Float[Array, "d n s"],
+    sample_weight: Float[Array, "n s"],
+    incomplete: bool = False,
 ) -> tuple[Float[Array, "s"], Any]:
     """Sum log density and statistics over the points of each of s sets, each with its mixture.
 
     As `em.expectation`, but every mixture has points of its own. A family that is linear in
     features of the data is evaluated from them, taken about the mean of each component where there
-    is one, so that no digits are lost; another family goes set by set under `vmap`.
+    is one, so that no digits are lost; another family, and `incomplete` data, go set by set under
+    `vmap`.
     """
     components = mixtures.components
     one = jax.tree.map(lambda a: a[0], components)
     rows = _rows(data, one.event_shape)
-    if hasattr(components, "features"):
+    if hasattr(components, "features") and not incomplete:
         terms = jax.eval_shape(lambda x: one.features(x), rows[0]).shape[0]
         if terms * mixtures.weights.shape[1] <= UNROLLED:
             return _unrolled(mixtures, data, sample_weight)
@@ -47,7 +51,8 @@ def expectation(
     def one_set(mixture, points, weight):
         alone = jax.tree.map(lambda a: a[None], mixture)
         return jax.tree.map(
-            lambda a: a[0], em.expectation(alone, em.Table(points[None], weight[None]))
+            lambda a: a[0],
+            em.expectation(alone, em.Table(points[None], weight[None], incomplete=incomplete)),
         )
 
     return jax.vmap(one_set)(mixtures, rows, sample_weight.T)
@@ -126,6 +131,7 @@ def run(
     tol: Float[Array, ""],
     most: Int[Array, ""],
     max_steps: int,
+    incomplete: bool = False,
 ) -> em.Fit:
     """Run accelerated EM on s sets, as `em.run` does on one, for at most `most` steps.
 
@@ -135,7 +141,7 @@ def run(
     size = sample_weight.sum(0)
 
     def advance(taken, path):
-        sums = expectation(path.mixtures, data, sample_weight)
+        sums = expectation(path.mixtures, data, sample_weight, incomplete)
         path, objective, done = em.follow(taken, path, sums, size, prior, limits, tol)
         return path, objective, done | (taken + 1 >= most)
 

@@ -6,7 +6,17 @@ import pytest
 from scipy import stats
 
 import gmm_jax
-from gmm_jax import Bernoulli, FitWarning, MultivariateNormal, Normal, em, fit, fit_many
+from gmm_jax import (
+    Bernoulli,
+    FitWarning,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    Product,
+    em,
+    fit,
+    fit_many,
+)
 
 
 def ragged(d: int, family=None, s: int = 30) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -39,6 +49,41 @@ def test_each_set_has_the_optimum_of_fit(family, d, x64):
         one = jax.tree.map(lambda a, i=i: a[i], many.mixtures)
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(alone.mixture), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.ptp(sets[i]))
+
+
+MIXED = Product.of(Normal, Poisson)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"covariance_type": "full"},
+        {"covariance_type": "tied", "fixed": {"means": [[0.0, 0.0], [np.nan, np.nan]]}},
+        {"covariance_type": "spherical"},
+        {"family": Normal, "fixed": {"means": [[0.0, np.nan], [np.nan, np.nan]]}},
+        {"family": MIXED, "shared": {"parts[0].scales": True}},
+    ],
+    ids=str,
+)
+def test_missing_values_structures_and_known_values_are_those_of_fit(options, x64):
+    rng = np.random.default_rng(11)
+    sets = []
+    for n in (41, 48):
+        which = rng.integers(2, size=(n, 1))
+        points = 1000 * which + rng.normal(size=(n, 2)) * [30, 60]
+        points[:, 1] = points[:, 1] if options.get("family") is not MIXED else rng.poisson(9, n)
+        points[rng.random((n, 2)) < 0.15] = np.nan
+        sets.append(points)
+    many = fit_many(sets, 2, **options, n_restarts=3)
+    for i, points in enumerate(sets):
+        alone = fit(points, 2, **options, n_restarts=3)
+        assert many.log_likelihood[i] == pytest.approx(alone.log_likelihood, abs=1e-6)
+        assert many.n_parameters == alone.n_parameters
+        one = jax.tree.map(lambda a, i=i: a[i], many.mixtures)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(alone.mixture), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-2)
+        shares = many[i].responsibilities(points)
+        np.testing.assert_allclose(shares, alone.responsibilities(points), atol=1e-4)
 
 
 def test_bernoulli_sets_have_the_optimum_of_fit():
@@ -112,7 +157,9 @@ GOOD = [1.0, 2.0, 8.0, 9.0]
         ([GOOD, []], {}, ValueError, r"data_sets\[1\] has shape \(0,\)"),
         ([GOOD, [[1.0, 2.0]]], {}, ValueError, r"data_sets\[1\] has points of shape \(2,\)"),
         ([GOOD, [1.0]], {}, ValueError, r"data_sets\[1\] has 1 points"),
-        ([GOOD, [1.0, np.nan, 2.0]], {}, ValueError, r"data_sets\[1\] has 1 NaN"),
+        ([GOOD, [np.nan] * 3], {}, ValueError, r"data_sets\[1\] has no values"),
+        ([GOOD, [1.0, np.inf, 2.0]], {}, ValueError, r"data_sets\[1\] has 1 infinite"),
+        ([GOOD], {"fixed": {"means": [1.0]}}, ValueError, "fixed"),
         ([GOOD, [3.0, 3.0, 3.0]], {}, ValueError, r"data_sets\[1\] is the same number"),
         ([GOOD, ["a", "b"]], {}, TypeError, "must be numbers|real numbers"),
         (np.zeros(5), {}, ValueError, "For one data set use fit"),

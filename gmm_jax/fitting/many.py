@@ -16,9 +16,9 @@ from gmm_jax._sets import Sets, as_sets, framed
 from gmm_jax._warnings import warn
 from gmm_jax.families import kinds
 from gmm_jax.families.limits import Limits
-from gmm_jax.fitting import arguments
-from gmm_jax.fitting.point import ADVICE, SCALE_FLOOR, TOL
-from gmm_jax.initial import STARTS, components_around, uniforms_shape
+from gmm_jax.fitting import arguments, setting
+from gmm_jax.fitting.point import ADVICE, SCALE_FLOOR, TOL, around_points
+from gmm_jax.initial import STARTS, uniforms_shape
 from gmm_jax.many_fits import ManyFits
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
@@ -32,9 +32,12 @@ LANES = 16, 256
 
 def fit_many(
     data_sets: Any,
-    n_components: int,
+    n_components: int | None = None,
     *,
     family: Any = None,
+    covariance_type: str | None = None,
+    fixed: dict[str, Any] | None = None,
+    shared: dict[str, Any] | None = None,
     sample_weight: Any = None,
     n_restarts: int | None = None,
     start: str = "kmeans++",
@@ -48,9 +51,14 @@ def fit_many(
 
     Args:
         data_sets: A list of s data sets of any lengths, each n numbers or n rows of d features;
-            or one array (s, n) or (s, n, d) where they are of equal length.
-        n_components: k, the same for every set.
+            or one array (s, n) or (s, n, d) where they are of equal length. NaN is a value
+            missing at random.
+        n_components: k, the same for every set. May be left out when `fixed` gives one value per
+            component.
         family: As in `fit`.
+        covariance_type: As in `fit`.
+        fixed: As in `fit`; the same values for every set.
+        shared: As in `fit`; what the components of one set have in common.
         sample_weight: How often each point counts, in the shape of the data sets.
         n_restarts: How many starts a set gets; by default 10, fewer for large sets.
         start: Where EM starts: "kmeans++" or "random".
@@ -77,10 +85,15 @@ def fit_many(
         [350.5, 498.67]
     """
     sets = as_sets(data_sets, sample_weight)
-    k = arguments.whole("n_components", n_components)
-    chosen = arguments.choose_family(family, None, None, sets.points)
-    sets.check(chosen, k)
+    chosen = arguments.choose_family(family, covariance_type, None, sets.points)
+    sets.check(chosen)
     chosen = kinds.seen(chosen, sets.points)
+    n_components = arguments.as_number(n_components, chosen)
+    known = arguments.as_fixed(fixed, chosen, n_components, sets.event)
+    k = arguments.count_components(n_components, known)
+    names = arguments.parameters(chosen, k, sets.event)
+    sharing = arguments.as_sharing(shared, covariance_type, names)
+    sets.check_enough(k)
     n_restarts = arguments.restarts(n_restarts, max(1, sets.points.size * k // sets.n_sets))
     arguments.one_of("start", start, STARTS)
     max_steps = arguments.whole("max_steps", max_steps)
@@ -90,32 +103,41 @@ def fit_many(
     uniforms = np.random.default_rng(seed).random(
         (n_restarts, sets.n_sets, *uniforms_shape(1, k)), dtype
     )
-    result = _Found.empty(sets.n_sets, k, chosen, sets.event, dtype)
+    blank = _blank(k, chosen, sets.event)
+    held = jax.tree.map(lambda a: np.zeros(a.shape, bool), blank)
+    limits = Limits(held, np.asarray(SCALE_FLOOR, dtype), sharing)
+    result = _Found.empty(sets, blank, dtype)
     for members, points, weight in sets.groups(bucket):
-        frame, inside = framed(members, points, weight, chosen)
+        frame, inside = framed(members, points, weight, chosen, bool(sharing.features), known)
         result.set_frame(members, frame)
+        values = _zeros(len(members), blank, dtype)
+        if known:
+            values, limits = _known(known, chosen, frame, k, limits, dtype)
+        job = _Job(inside.astype(dtype), weight.astype(dtype), values, limits, chosen, start, tol)
         for numbers in uniforms[:, members]:
-            job = _Job(
-                numbers, inside.astype(dtype), weight.astype(dtype), chosen, sets.event, start, tol
-            )
-            result.improve(members, *job.run(max_steps))
+            result.improve(members, *job.run(numbers, max_steps))
     _warn(result.status, n_restarts)
-    return result.conclude(sets, chosen, k, f"the best of {n_restarts} starts for each")
+    named = setting.are_named(known, sharing)
+    reason = f"Maximum likelihood by EM, the best of {n_restarts} starts for each."
+    return result.conclude(sets, limits, setting.count_free(limits, chosen), named, reason)
 
 
 class _Job:
-    """One start for each set of equal padded length, run to its end."""
+    """Runs from one start for each set of equal padded length."""
 
-    def __init__(self, uniforms, data, weight, family, event, start, tol):
-        self.uniforms, self.data, self.weight = uniforms, data, weight
-        self.family, self.event, self.start = family, event, start
+    def __init__(self, data, weight, values, limits, family, start, tol):
+        self.data, self.weight = data, weight
+        self.values, self.limits = values, limits
+        self.family, self.start = family, start
         self.tol = np.asarray(tol, data.dtype)
-        self.floor = np.asarray(SCALE_FLOOR, data.dtype)
+        self.incomplete = bool(np.isnan(data).any())
 
-    def run(self, max_steps: int) -> tuple[Mixture, np.ndarray, np.ndarray, np.ndarray]:
+    def run(
+        self, uniforms: np.ndarray, max_steps: int
+    ) -> tuple[Mixture, np.ndarray, np.ndarray, np.ndarray]:
         """Mixtures, objectives, status and steps."""
-        n_sets, k = self.uniforms.shape[0], self.uniforms.shape[2]
-        mixtures = _zeros(n_sets, k, self.family, self.event, self.data.dtype)
+        n_sets = len(uniforms)
+        mixtures = jax.tree.map(np.zeros_like, self.values)
         objective = np.zeros(n_sets, self.data.dtype)
         status, steps = np.zeros(n_sets, int), np.zeros(n_sets, int)
         left, taken = np.arange(n_sets), 0
@@ -124,7 +146,7 @@ class _Job:
             going = []
             for members in _lanes(left, self.data.shape[2]):
                 now = members[members >= 0]
-                fit = self._advance(members, None if taken == 0 else mixtures, most)
+                fit = self._advance(members, mixtures if taken else uniforms, most)
                 jax.tree.map(lambda a, b, i=now: a.__setitem__(i, b[: len(i)]), mixtures, fit[0])
                 objective[now], status[now] = fit[1][: len(now)], fit[2][: len(now)]
                 steps[now] += fit[3][: len(now)]
@@ -134,22 +156,18 @@ class _Job:
             left, taken = np.concatenate(going), taken + most
         return mixtures, objective, status, steps
 
-    def _advance(self, members, mixtures, most) -> Any:
-        """Up to `most` steps for some sets; -1 stands for none."""
-        weight = self.weight[members] * (members >= 0)[:, None]
-        data = self.data[members]
-        if mixtures is None:
-            mixtures = _begin(
-                self.uniforms[members],
-                data,
-                weight,
-                family=self.family,
-                event=self.event,
-                start=self.start,
+    def _advance(self, members: np.ndarray, begin: Any, most: int) -> Any:
+        """Up to `most` steps for some sets, from mixtures or random numbers; -1 stands for none."""
+        data, weight = self.data[members], self.weight[members] * (members >= 0)[:, None]
+        begin = jax.tree.map(lambda a: a[members], begin)
+        if not isinstance(begin, Mixture):
+            values = jax.tree.map(lambda a: a[members], self.values)
+            begin = _begin(
+                begin, data, weight, values, self.limits.held, family=self.family, start=self.start
             )
-        else:
-            mixtures = jax.tree.map(lambda a: a[members], mixtures)
-        return jax.device_get(_advance(mixtures, data, weight, self.floor, self.tol, most))
+        return jax.device_get(
+            _advance(begin, data, weight, self.limits, self.tol, most, incomplete=self.incomplete)
+        )
 
 
 def _lanes(left: np.ndarray, n: int) -> Iterator[np.ndarray]:
@@ -160,42 +178,55 @@ def _lanes(left: np.ndarray, n: int) -> Iterator[np.ndarray]:
         yield np.pad(part, (0, size - len(part)), constant_values=-1)
 
 
-@functools.partial(jax.jit, static_argnames=("family", "event", "start"))
-def _begin(uniforms, data, weight, *, family, event, start):
+@functools.partial(jax.jit, static_argnames=("family", "start"))
+def _begin(uniforms, data, weight, values, held, *, family, start):
     """A start for each set."""
-    k = uniforms.shape[2]
+    event = jax.tree.map(lambda a: a[0], values).components.event_shape
     rows = jnp.swapaxes(data, 1, 2).reshape(*weight.shape, *event)
 
-    def around(uniforms, points, weight):
-        components = components_around(family, start, uniforms[None], points, weight)
-        return jax.tree.map(lambda a: a[0], components)
+    def one(uniforms, points, weight, values):
+        table = em.Table(points[None], weight[None])
+        around = around_points(uniforms, table, values, held, family, start)
+        return jax.tree.map(lambda h, v, a: jnp.where(h, v, a[0]), held, values, around)
 
-    components = jax.vmap(around)(uniforms.reshape(len(rows), k, -1), rows, weight)
-    weights = jnp.full((data.shape[0], k), 1 / k, data.dtype)
-    return rebuild(Mixture, weights=weights, components=components)
+    return jax.vmap(one)(uniforms, rows, weight, values)
 
 
-@jax.jit
-def _advance(mixtures, data, weight, floor, tol, most):
-    held = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], bool), mixtures)
+@functools.partial(jax.jit, static_argnames="incomplete")
+def _advance(mixtures, data, weight, limits, tol, most, *, incomplete):
+    data, weight = jnp.moveaxis(data, 0, 2), weight.T
+    prior = MaximumLikelihood()
     fit = side_by_side.run(
-        mixtures,
-        jnp.moveaxis(data, 0, 2),
-        weight.T,
-        MaximumLikelihood(),
-        Limits(held, floor),
-        tol,
-        most,
-        ROUND[1],
+        mixtures, data, weight, prior, limits, tol, most, ROUND[1], incomplete=incomplete
     )
     return fit.mixtures, fit.objective, fit.status, fit.steps
 
 
-def _zeros(s: int, k: int, family: Any, event: tuple[int, ...], dtype: Any) -> Mixture:
+def _blank(k: int, family: Any, event: tuple[int, ...]) -> Mixture:
+    """Shapes of the arrays of a mixture."""
+    weights = jax.ShapeDtypeStruct((k,), float)
+    return rebuild(Mixture, weights=weights, components=kinds.blank(family, k, event))
+
+
+def _zeros(s: int, blank: Mixture, dtype: Any) -> Mixture:
     """s mixtures to be filled in."""
-    shapes = kinds.blank(family, k, event)
-    components = jax.tree.map(lambda a: np.zeros((s, *a.shape), dtype), shapes)
-    return rebuild(Mixture, weights=np.zeros((s, k), dtype), components=components)
+    return jax.tree.map(lambda a: np.zeros((s, *a.shape), dtype), blank)
+
+
+def _known(
+    known: dict[str, np.ndarray], family: Any, frame: Frame, k: int, limits: Limits, dtype: Any
+) -> tuple[Mixture, Limits]:
+    """Known parameters in the frame of each set, and the limits that hold them."""
+    event, first = frame.centre.shape[1:], Frame(frame.centre[0], frame.unit[0])
+    mixture, held = setting.known_inside(known, family, first, k, event, np.float64)
+    components = {name: values for name, values in known.items() if name != "weights"}
+    with jax.enable_x64(True):
+        given = jax.tree.map(jnp.asarray, kinds.filled(family, k, event, components))
+        move = jax.vmap(lambda centre, unit: given.affine(-centre / unit, 1 / unit))
+        inside = jax.tree.map(lambda a: np.nan_to_num(a).astype(dtype), move(*frame))
+    weights = np.tile(mixture.weights.astype(dtype), (len(frame.centre), 1))
+    values = rebuild(Mixture, weights=weights, components=inside)
+    return values, rebuild(Limits, **(vars(limits) | {"held": held}))
 
 
 class _Found:
@@ -206,11 +237,11 @@ class _Found:
         self.objective, self.status, self.steps = objective, status, steps
 
     @classmethod
-    def empty(cls, s: int, k: int, family: Any, event: tuple[int, ...], dtype: Any) -> "_Found":
-        mixtures = _zeros(s, k, family, event, dtype)
+    def empty(cls, sets: Sets, blank: Mixture, dtype: Any) -> "_Found":
+        s, event = sets.n_sets, sets.event
         frame = Frame(np.zeros((s, *event)), np.ones((s, *event)))
         unset = np.full(s, em.NOT_FINITE)
-        return cls(mixtures, frame, np.full(s, -np.inf), unset, np.zeros(s, int))
+        return cls(_zeros(s, blank, dtype), frame, np.full(s, -np.inf), unset, np.zeros(s, int))
 
     def set_frame(self, members: np.ndarray, frame: Frame) -> None:
         self.frame.centre[members], self.frame.unit[members] = frame
@@ -225,19 +256,17 @@ class _Found:
         self.objective[where] = objective[better]
         self.status[where], self.steps[where] = status[better], steps[better]
 
-    def conclude(self, sets: Sets, family: Any, k: int, reason: str) -> ManyFits:
-        size = sets.sizes()
-        log_volume = np.log(self.frame.unit).reshape(len(size), -1).sum(1)
-        inside = _in_order(self.mixtures)
-        free = jax.tree.map(lambda a: np.zeros(a.shape[1:], bool), self.mixtures)
-        limits = Limits(free, np.zeros(()))
+    def conclude(
+        self, sets: Sets, limits: Limits, n_parameters: int, named: bool, reason: str
+    ) -> ManyFits:
         return ManyFits(
             sets=sets,
             frame=self.frame,
-            reason=f"Maximum likelihood by EM, {reason}.",
-            inside=inside,
-            log_likelihood=size * (self.objective - log_volume),
-            n_parameters=k - 1 + family.count_free(limits.components),
+            reason=reason,
+            inside=self.mixtures if named else _in_order(self.mixtures),
+            log_likelihood=sets.sizes() * self.objective - sets.log_volumes(self.frame),
+            n_parameters=n_parameters,
+            limits=limits,
             status=self.status,
             n_steps=self.steps,
         )

@@ -144,12 +144,12 @@ def _run(begin, table, whole, values, prior, limits, tol, *, family, start, max_
     elif start == "given":
         starts = jax.tree.map(lambda a: a[None], _from_shares(begin, table, limits, family))
     else:
-        starts = _around_points(begin, table, values, held, family, start)
+        starts = around_points(begin, table, values, held, family, start)
     starts = jax.tree.map(jnp.where, held, values, starts)
     return em.run(starts, table if whole is None else whole, prior, limits, tol, max_steps)
 
 
-def _around_points(uniforms, table, values, held, family, start):
+def around_points(uniforms, table, values, held, family, start):
     """Components around points of the data, with even weights."""
     n_restarts, k = uniforms.shape[:2]
     rows = table.points.reshape(-1, *table.points.shape[2:])
