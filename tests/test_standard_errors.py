@@ -14,6 +14,7 @@ from gmm_jax import (
     Normal,
     Poisson,
     Product,
+    StudentT,
     fit,
 )
 
@@ -257,3 +258,16 @@ def test_errors_say_what_to_do():
         collapsed = fit([1.0, 1.0, 2.0, 2.0], 2, family=Normal)
     with pytest.raises(ValueError, match="needs a sound fit"):
         collapsed.standard_errors()
+
+
+def test_bootstrap_of_a_t_whose_neighbour_has_no_heavy_tails():
+    """That neighbour's degrees of freedom run to their end, and are no measure of convergence."""
+    rng = np.random.default_rng(77)
+    heavy, light = 2 * rng.standard_t(2, 300), rng.uniform(38, 42, 80)
+    errors = fit(np.r_[heavy, light], 2, family=StudentT, n_restarts=3).standard_errors(
+        n_resamples=100
+    )
+    alone = fit(heavy, 1, family=StudentT).standard_errors("information")
+    for name in ("means", "scales", "dfs"):
+        found, expected = getattr(errors.components, name)[0], getattr(alone.components, name)[0]
+        assert 0.7 < found / expected < 1.5, name
