@@ -270,3 +270,12 @@ def test_bootstrap_of_a_t_whose_neighbour_has_no_heavy_tails():
     for name in ("means", "scales", "dfs"):
         found, expected = getattr(errors.components, name)[0], getattr(alone.components, name)[0]
         assert 0.7 < found / expected < 1.5, name
+
+
+def test_columns_of_one_family_have_names_of_their_own():
+    rng = np.random.default_rng(0)
+    data = np.stack([rng.poisson(3, 40), rng.poisson(9, 40)], 1)
+    errors = fit(data, 1, family=Product.of(Poisson, Poisson)).standard_errors("information")
+    assert errors.names == ["weights[0]", "parts[0].rates[0]", "parts[1].rates[0]"]
+    expected = np.sqrt(data.mean(0) / 40)
+    np.testing.assert_allclose(np.sqrt(np.diag(errors.covariance))[1:], expected, rtol=1e-5)
