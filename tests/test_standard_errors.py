@@ -10,11 +10,13 @@ from gmm_jax import (
     Categorical,
     DirichletNormalGamma,
     FitWarning,
+    Heterogeneous,
     MultivariateNormal,
     Normal,
     Poisson,
     Product,
     StudentT,
+    Uniform,
     fit,
 )
 
@@ -279,3 +281,14 @@ def test_columns_of_one_family_have_names_of_their_own():
     assert errors.names == ["weights[0]", "parts[0].rates[0]", "parts[1].rates[0]"]
     expected = np.sqrt(data.mean(0) / 40)
     np.testing.assert_allclose(np.sqrt(np.diag(errors.covariance))[1:], expected, rtol=1e-5)
+
+
+def test_bootstrap_of_a_normal_among_noise():
+    """The two hardly overlap: what is known of a normal alone holds."""
+    rng = np.random.default_rng(5)
+    data = np.r_[rng.normal(0, 1, 150), rng.uniform(-200, 200, 50)]
+    fitted = fit(data, family=Heterogeneous.of(Normal, Uniform), n_restarts=2)
+    errors = fitted.standard_errors(n_resamples=100)
+    normal = errors.components.parts[0]
+    assert normal.means[0] == pytest.approx(1 / np.sqrt(150), rel=0.3)
+    assert errors.weights[0] == pytest.approx(np.sqrt(0.75 * 0.25 / 200), rel=0.3)
