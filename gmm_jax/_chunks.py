@@ -10,19 +10,28 @@ from gmm_jax._data import Frame, as_points
 
 type Chunk = tuple[np.ndarray, np.ndarray]
 
+SLICE = 65_536
+"""Rows that are read at once of an array that is not in chunks."""
+
 
 def as_chunks(chunks: Any) -> Callable[[], Iterator[Chunk]]:
     """A function that starts reading from the first chunk, each time it is called.
 
     Args:
         chunks: A list or another object that can be iterated over many times, or a function that
-            returns a fresh iterator; of arrays, or of pairs (points, sample_weight).
+            returns a fresh iterator; of arrays, or of pairs (points, sample_weight). One array of
+            n points is cut into chunks here.
 
     Raises:
         TypeError: a generator or iterator, which can be read only once.
     """
     if callable(chunks):
         make = chunks
+    elif getattr(chunks, "ndim", 0) in (1, 2):  # the points themselves, perhaps on disk
+
+        def make() -> Iterator[Any]:
+            return (chunks[i : i + SLICE] for i in range(0, len(chunks), SLICE))
+
     elif not hasattr(chunks, "__iter__"):
         raise TypeError(f"chunks must be iterable, got {type(chunks).__name__}.")
     elif hasattr(chunks, "__next__"):

@@ -20,7 +20,10 @@ def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarra
     if hasattr(data, "toarray"):
         raise TypeError(f"{name} is a sparse matrix: convert it with .toarray() first.")
     if np.ma.is_masked(data):
-        raise ValueError(f"{name} has masked entries: drop those rows or fill them in first.")
+        raise ValueError(
+            f"{name} has masked entries: drop those rows, or fill them in first, with "
+            "NaN where they are missing."
+        )
     if _sharding.is_sharded(data) and not data.is_fully_addressable:
         raise TypeError(f"{name} lies on several machines: only `fit` takes such data, for EM.")
     try:
@@ -29,7 +32,7 @@ def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarra
         raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from error
     if array.dtype.kind == "O":
         try:
-            array = array.astype(np.float64)
+            array = np.where(_absent(array), np.nan, array).astype(np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(f"{name} must be numbers, but it holds {_first_odd(array)}.") from error
     if array.dtype.kind not in "biuf":
@@ -52,6 +55,12 @@ def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarra
             f"first in row {int(np.argwhere(wrong)[0, 0])}: drop those rows or fill them in."
         )
     return array
+
+
+def _absent(array: np.ndarray) -> np.ndarray:
+    """Where some columns of pandas say that a value is missing."""
+    flags = [type(value).__name__ == "NAType" for value in array.ravel()]
+    return np.array(flags, bool).reshape(array.shape)
 
 
 def _first_odd(array: np.ndarray) -> str:

@@ -287,12 +287,13 @@ def _scale_mode(squares: Array, count: Array, rate: Array) -> Array:
 
 def _spread(name: str, value: Array | np.ndarray, entries: tuple[int, ...]) -> Array | np.ndarray:
     """Give every component, and feature, its own copy of a parameter of the prior."""
-    if value.ndim == 1 and len(entries) == 2 and value.shape[0] == entries[0] != entries[1]:
+    if value.ndim == 1 and len(entries) == 2 and value.shape[0] == entries[0]:
         value = value[:, None]
     if value.ndim and (value.ndim > len(entries) or value.shape[0] not in (1, entries[0])):
         raise ValueError(
             f"{name} of the prior has shape {value.shape} but the mixture has {entries[0]} "
-            f"components: give one number for all, or one per component."
+            f"components: give one number for all, or one per component"
+            + (", or one row of features for all, [[...]]." if len(entries) == 2 else ".")
         )
     numpy: Any = np if isinstance(value, np.ndarray) else jnp
     return numpy.broadcast_to(value, entries)

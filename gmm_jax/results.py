@@ -171,6 +171,8 @@ class PointFit(Result):
             data: New points, one or many, NaN where missing; the fitted data if left out.
         """
         points = _sharding.here(self.data if data is None else data, "impute")
+        if points.dtype.kind == "O":
+            points = as_points(points, missing=True)
         self._enter(points)
         return np.where(np.isnan(points), self.mixture.impute(points), points)
 

@@ -77,7 +77,12 @@ class Selection:
                      for name in names[1:]]  # fmt: skip
             lines.append(f"{row['family']:>20}{''.join(cells)}  {row['status']}")
         k = self.best.inside.n_components
-        family = type(self.best.inside.components).__name__
+        chosen = (self.best.log_likelihood, self.best.n_parameters)
+        family = next(
+            row["family"]
+            for row in self.table
+            if (row["log_likelihood"], row["n_parameters"]) == chosen
+        )
         return "\n".join([*lines, "", f"chosen by {self.criterion}: {k} components of {family}"])
 
 

@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, cast
 import jax
 import numpy as np
 
+from gmm_jax import em
 from gmm_jax.families import Normal
 from gmm_jax.mixture import Mixture
 
 if TYPE_CHECKING:
     from gmm_jax.posterior_fit import PosteriorFit
     from gmm_jax.results import PointFit
+
+SAME = 1e-4
+"""Runs whose objectives differ by less, in nats per point, count as one optimum."""
 
 
 def describe_point(fit: "PointFit") -> str:
@@ -28,8 +32,26 @@ def describe_point(fit: "PointFit") -> str:
         f"log likelihood {fit.log_likelihood:.4f}, {fit.n_parameters} free parameters, "
         f"BIC {fit.bic:.4f}, AIC {fit.aic:.4f}",
         f"{fit.message} ({fit.n_steps} steps)",
+        *_spread_of_optima(fit),
     ]
     return "\n".join(lines)
+
+
+def _spread_of_optima(fit: "PointFit") -> list[str]:
+    """How many starts led to the same optimum, and how far below it the others ended."""
+    if fit.restarts is None or len(fit.restarts.objective) < 2:
+        return []
+    objective = np.asarray(fit.restarts.objective, np.float64)
+    sound = np.isin(fit.restarts.status, (em.RUNNING, em.CONVERGED))
+    if not sound.any():
+        return []
+    below = objective[sound].max() - objective[sound]
+    line = f"{(below < SAME).sum()} of {len(objective)} starts ended within {SAME} nats per point"
+    if below.max() >= SAME:
+        line += f", the lowest {below.max():.3g} below"
+    if not sound.all():
+        line += f"; {(~sound).sum()} collapsed"
+    return [line]
 
 
 def describe_draws(fit: "PosteriorFit") -> str:

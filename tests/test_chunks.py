@@ -14,6 +14,7 @@ from gmm_jax import (
     Poisson,
     Product,
     Uniform,
+    _chunks,
     chunked,
     fit,
     fit_chunks,
@@ -288,3 +289,16 @@ def test_fixed_parameters_may_tell_how_many():
     np.testing.assert_array_equal(result.mixture.components.scales, 1)
     with pytest.raises(TypeError, match="n_components is missing"):
         fit_chunks(GOOD)
+
+
+def test_an_array_that_is_not_in_chunks_is_read_slice_by_slice(tmp_path, monkeypatch):
+    monkeypatch.setattr(_chunks, "SLICE", 100)
+    points, _ = table()
+    np.save(tmp_path / "points.npy", points)
+    on_disk = np.load(tmp_path / "points.npy", mmap_mode="r")
+    assert [len(chunk) for chunk, _ in as_chunks(on_disk)()] == [100] * 9
+    start = Mixture([0.5, 0.5], Normal(points[:2], 1.0))
+    cut = fit_chunks(np.array_split(points, 9), 2, start=start, family=Normal)
+    whole = fit_chunks(on_disk, 2, start=start, family=Normal)
+    assert whole.log_likelihood == pytest.approx(cut.log_likelihood, rel=1e-6)
+    assert [len(chunk) for chunk, _ in as_chunks(points[:, 0])()] == [100] * 9

@@ -483,3 +483,17 @@ def test_bad_parameters_are_named(make, message):
 def test_parameters_that_are_no_numbers_are_named(means):
     with pytest.raises(TypeError, match="means must be"):
         Normal(means, 1.0)
+
+
+@pytest.mark.parametrize("size", [0.1, 3.0, 30.0, 1e3, 1e5])
+def test_densities_keep_their_digits_where_counts_and_shapes_are_large(size):
+    rng = np.random.default_rng(0)
+    counts = np.append(rng.poisson(size, 50), 0).astype(np.float32)
+    lengths = rng.gamma(size, 1, 50).astype(np.float32)
+    rate = np.float64(np.float32(size))
+    for family, data, expected in (
+        (Poisson([size]), counts, stats.poisson(rate).logpmf(counts)),
+        (Gamma([size], [1.0]), lengths, stats.gamma(rate).logpdf(lengths.astype(float))),
+    ):
+        found = family.log_prob(jnp.asarray(data))[:, 0]
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=3e-4)

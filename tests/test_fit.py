@@ -351,3 +351,11 @@ def test_multivariate_normals_find_correlations(x64):
     exact = [np.cov(x.T, bias=True), np.cov(y.T, bias=True)]
     np.testing.assert_allclose(components.covariances, exact, atol=1e-4)
     assert result.n_parameters == 1 + 2 * (2 + 3)
+
+
+def test_a_prior_of_one_number_a_component_is_so_for_as_many_features():
+    prior = DirichletNormalGamma(concentration=1, mean=[0, 9], mean_scale=1, shape=2, rate=1)
+    np.testing.assert_array_equal(prior.spread(2, (2,)).mean, [[0, 0], [9, 9]])
+    np.testing.assert_array_equal(prior.spread(2, (3,)).mean, [[0, 0, 0], [9, 9, 9]])
+    with pytest.raises(ValueError, match="one row of features for all"):
+        prior.spread(3, (2,))

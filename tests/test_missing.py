@@ -2,11 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import gmm_jax
-from gmm_jax import MultivariateNormal, Normal
+from gmm_jax import MultivariateNormal, Normal, fit
 from gmm_jax.families.incomplete import Incomplete
 
 
@@ -148,3 +149,14 @@ def test_independent_features_take_holes(x64):
     np.testing.assert_allclose(
         components.log_prob(data)[:, 0], [stats.norm.logpdf(0.3), 0.0], rtol=1e-12
     )
+
+
+def test_missing_in_the_words_of_pandas():
+    rng = np.random.default_rng(3)
+    data = rng.normal(size=(40, 2))
+    data[4, 0] = np.nan
+    frame = pd.DataFrame(data, columns=["a", "b"]).astype({"a": "Float64"})
+    assert frame.loc[4, "a"] is pd.NA
+    ours, theirs = fit(data, 1), fit(frame, 1)
+    assert ours.log_likelihood == theirs.log_likelihood
+    np.testing.assert_array_equal(ours.impute(), theirs.impute(frame))

@@ -199,3 +199,9 @@ BAD = {
 def test_mistakes_are_explained(make, error, message):
     with pytest.raises(error, match=re.escape(message)):
         make()
+
+
+def test_conditioning_on_nothing_known_is_an_error():
+    mixture = Mixture([0.5, 0.5], Normal([[0, 0], [3, 3]], 1.0))
+    with pytest.raises(ValueError, match="leave out the dims"):
+        mixture.condition(0, np.nan)

@@ -318,3 +318,31 @@ def test_the_same_call_is_the_same_answer(bentos):
     first, again = fit(bentos, 2), fit(bentos, 2)
     jax.tree.map(np.testing.assert_array_equal, first.mixture, again.mixture)
     assert "with key 0, since none was given" in first.reason
+
+
+def test_what_is_known_of_one_component_is_known_of_those_that_share_it():
+    data = two_clusters()
+    one = fit(data, 2, fixed={"scales": [0.7, np.nan]}, shared={"scales": True}, n_restarts=2)
+    both = fit(data, 2, fixed={"scales": [0.7, 0.7]}, n_restarts=2)
+    np.testing.assert_allclose(one.mixture.components.scales, [0.7, 0.7], rtol=1e-6)
+    assert one.n_parameters == both.n_parameters == 3
+    assert one.log_likelihood == pytest.approx(both.log_likelihood, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "match"),
+    [({"scales": [1, 2]}, "different numbers"), ({"weights": [0.2, np.nan]}, "sum to 1")],
+    ids=["scales", "weights"],
+)
+def test_fixed_numbers_that_cannot_be_shared(fixed, match):
+    with pytest.raises(ValueError, match=match):
+        fit(two_clusters(), 2, fixed=fixed, shared=dict.fromkeys(fixed, True))
+
+
+def test_the_summary_tells_the_spread_of_optima():
+    result = fit(two_clusters(), 3, n_restarts=6)
+    runs = result.restarts
+    sound = np.isin(runs.status, (em.RUNNING, em.CONVERGED))
+    below = runs.objective[sound].max() - runs.objective[sound]
+    last = result.summary().splitlines()[-1]
+    assert last.startswith(f"{(below < 1e-4).sum()} of 6 starts ended within 0.0001 nats per point")

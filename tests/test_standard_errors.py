@@ -10,10 +10,13 @@ from gmm_jax import (
     Categorical,
     DirichletNormalGamma,
     FitWarning,
+    Heterogeneous,
     MultivariateNormal,
     Normal,
     Poisson,
     Product,
+    StudentT,
+    Uniform,
     fit,
 )
 
@@ -257,3 +260,35 @@ def test_errors_say_what_to_do():
         collapsed = fit([1.0, 1.0, 2.0, 2.0], 2, family=Normal)
     with pytest.raises(ValueError, match="needs a sound fit"):
         collapsed.standard_errors()
+
+
+def test_bootstrap_of_a_t_whose_neighbour_has_no_heavy_tails():
+    """That neighbour's degrees of freedom run to their end, and are no measure of convergence."""
+    rng = np.random.default_rng(77)
+    heavy, light = 2 * rng.standard_t(2, 200), rng.uniform(38, 42, 50)
+    both = fit(np.r_[heavy, light], 2, family=StudentT, n_restarts=2)
+    errors = both.standard_errors(n_resamples=50)
+    alone = fit(heavy, 1, family=StudentT).standard_errors("information")
+    for name in ("means", "scales", "dfs"):
+        found, expected = getattr(errors.components, name)[0], getattr(alone.components, name)[0]
+        assert 0.7 < found / expected < 1.5, name
+
+
+def test_columns_of_one_family_have_names_of_their_own():
+    rng = np.random.default_rng(0)
+    data = np.stack([rng.poisson(3, 40), rng.poisson(9, 40)], 1)
+    errors = fit(data, 1, family=Product.of(Poisson, Poisson)).standard_errors("information")
+    assert errors.names == ["weights[0]", "parts[0].rates[0]", "parts[1].rates[0]"]
+    expected = np.sqrt(data.mean(0) / 40)
+    np.testing.assert_allclose(np.sqrt(np.diag(errors.covariance))[1:], expected, rtol=1e-5)
+
+
+def test_bootstrap_of_a_normal_among_noise():
+    """The two hardly overlap: what is known of a normal alone holds."""
+    rng = np.random.default_rng(5)
+    data = np.r_[rng.normal(0, 1, 150), rng.uniform(-200, 200, 50)]
+    fitted = fit(data, family=Heterogeneous.of(Normal, Uniform), n_restarts=2)
+    errors = fitted.standard_errors(n_resamples=100)
+    normal = errors.components.parts[0]
+    assert normal.means[0] == pytest.approx(1 / np.sqrt(150), rel=0.3)
+    assert errors.weights[0] == pytest.approx(np.sqrt(0.75 * 0.25 / 200), rel=0.3)

@@ -33,7 +33,7 @@ def as_row(values: Any, count: int, dtype: Any) -> Float[Array, "m"]:
     """Check the values that some features take.
 
     Raises:
-        ValueError: not one number per feature.
+        ValueError: not one number per feature, or NaN.
     """
     row = jnp.atleast_1d(jnp.asarray(values, dtype))
     if row.shape != (count,):
@@ -41,6 +41,8 @@ def as_row(values: Any, count: int, dtype: Any) -> Float[Array, "m"]:
             f"values must have one number for each of {count} dims, got shape {row.shape}: "
             "for many rows use jax.vmap."
         )
+    if not isinstance(row, jax.core.Tracer) and bool(jnp.isnan(row).any()):
+        raise ValueError("values must not be NaN: leave out the dims that are not known.")
     return row
 
 

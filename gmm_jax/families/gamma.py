@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import digamma, gammaln, polygamma
+from jax.scipy.special import digamma, polygamma
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
+from gmm_jax._numerics import log_gamma_peak
 from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.separable import Separable, Sums, ratio
@@ -60,19 +61,23 @@ class Gamma(Separable):
             )
 
     def log_density(self, data: Array) -> Array:
-        """Log density; none at zero and below."""
+        """Log density; none at zero and below.
+
+        With y the point over the component's mean: shapes (log y - y + 1) - log x, and a constant
+        for each component. The textbook's terms grow with the shapes and cancel.
+        """
         safe = jnp.where(data > 0, data, 1)
-        terms = (self.shapes - 1) * jnp.log(safe) - self.rates * safe
-        terms = terms + self.shapes * jnp.log(self.rates) - gammaln(self.shapes)
-        return jnp.where(data > 0, terms, -jnp.inf)
+        relative = jnp.maximum(safe / self.expectation(), jnp.finfo(safe.dtype).tiny)
+        terms = -self.shapes * _excess(relative) - jnp.log(safe)
+        return jnp.where(data > 0, terms + log_gamma_peak(self.shapes), -jnp.inf)
 
     def expectation(self) -> Float[Array, "k ..."]:
         return self.shapes / self.rates
 
     def sufficient(self, data: Array) -> tuple[Array, ...]:
         """With y the point over the component's mean: y - 1, and y - 1 - log y."""
-        above = data / self.expectation() - 1
-        return above, above - jnp.log1p(above)
+        relative = jnp.maximum(data / self.expectation(), jnp.finfo(data.dtype).tiny)
+        return relative - 1, _excess(relative)
 
     def expected_sufficient(self) -> tuple[Array, ...]:
         excess = jnp.log(self.shapes) - digamma(self.shapes)
@@ -120,6 +125,11 @@ class Gamma(Separable):
         means = jnp.abs(centres) + 1e-3 * outline.spread
         shapes = jnp.clip((means / outline.spread) ** 2, 1, 1000)
         return rebuild(cls, shapes=shapes, rates=shapes / means)
+
+
+def _excess(relative: Array) -> Array:
+    """y - 1 - log y, at least 0."""
+    return relative - 1 - jnp.log(relative)
 
 
 def _shape_of_gap(gap: Array) -> Array:

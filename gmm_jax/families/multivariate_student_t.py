@@ -19,7 +19,13 @@ from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.multivariate_normal import MultivariateNormal
 from gmm_jax.families.separable import ratio
-from gmm_jax.families.student_t import StudentT, log_peak, mean_precision, next_dfs
+from gmm_jax.families.student_t import (
+    StudentT,
+    log_peak,
+    mean_precision,
+    next_dfs,
+    within_reach,
+)
 
 
 @pytree
@@ -199,7 +205,7 @@ class MultivariateStudentT:
 
     def constrained(self) -> "MultivariateStudentT":
         """Undo `unconstrained`."""
-        return self._like(self.normals.constrained(), jnp.exp(self.dfs))
+        return self._like(self.normals.constrained(), within_reach(jnp.exp(self.dfs)))
 
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """A component has collapsed when it is no wider than the floor in some direction."""

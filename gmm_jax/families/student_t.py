@@ -130,6 +130,11 @@ class StudentT(Separable):
         means, scales = shift + scale * self.means, scale * self.scales
         return rebuild(type(self), means=means, scales=scales, dfs=self.dfs)
 
+    def constrained(self) -> "StudentT":
+        """Undo `unconstrained`; degrees of freedom stay where `mode` keeps them."""
+        free = super().constrained()
+        return rebuild(type(self), means=free.means, scales=free.scales, dfs=within_reach(free.dfs))
+
     @classmethod
     def around(cls, centres: Float[Array, "k ..."], outline: Outline) -> "StudentT":
         scales, dfs = jnp.full_like(centres, outline.spread), jnp.full_like(centres, 10)
@@ -183,6 +188,14 @@ def next_dfs(
     level = ratio(pool("dfs", counts * level), total, level)
     keep = limits.held.dfs | (total <= jnp.finfo(total.dtype).tiny)
     return jnp.where(keep, dfs, _solve(level))
+
+
+def within_reach(dfs: Array) -> Array:
+    """Degrees of freedom no further out than those that `next_dfs` gives.
+
+    The likelihood hardly changes beyond, and a climb would run on to where numbers end.
+    """
+    return jnp.clip(dfs, LEAST, MOST)
 
 
 def _solve(level: Array) -> Array:

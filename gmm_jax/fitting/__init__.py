@@ -8,7 +8,7 @@ from jax import Array
 
 from gmm_jax._data import as_points
 from gmm_jax.families.kinds import seen
-from gmm_jax.fitting import arguments, sharded
+from gmm_jax.fitting import arguments, setting, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.posterior import fit_posterior
 from gmm_jax.fitting.shares import fit_shares
@@ -101,6 +101,7 @@ def fit(
     k = arguments.count_components(n_components, known)
     names = arguments.parameters(chosen, k, event)
     sharing = arguments.as_sharing(shared, covariance_type, names)
+    known = setting.share_known(known, sharing)
     if prior is not None:
         arguments.check_prior(prior, chosen, k, event, sharing)
     if key is None:

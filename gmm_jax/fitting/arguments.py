@@ -147,7 +147,7 @@ def as_fixed(
             )
         known[name] = np.broadcast_to(value, shape)
     if "weights" in known and np.isfinite(known["weights"]).any():
-        _check_fixed_weights(known["weights"])
+        check_fixed_weights(known["weights"])
     _check_fixed_components(known, family, k, event)
     return known
 
@@ -208,7 +208,8 @@ def check_enough(
         )
 
 
-def _check_fixed_weights(weights: np.ndarray) -> None:
+def check_fixed_weights(weights: np.ndarray) -> None:
+    """Raise ValueError where fixed weights are no shares."""
     known = weights[np.isfinite(weights)]
     total = known.sum()
     complete = known.size == weights.size

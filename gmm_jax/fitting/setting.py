@@ -9,6 +9,7 @@ from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.kinds import filled
 from gmm_jax.families.limits import ALONE, Limits, Sharing
+from gmm_jax.fitting import arguments
 from gmm_jax.mixture import Mixture
 
 
@@ -45,6 +46,33 @@ def prior_inside(prior: Any, frame: Frame, k: int, event: tuple[int, ...], dtype
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), prior).spread(k, event)
     moved = exact.affine(-frame.centre / frame.unit, 1 / frame.unit)
     return jax.tree.map(lambda a: np.asarray(a, dtype), moved)
+
+
+def share_known(known: dict[str, np.ndarray], sharing: Sharing) -> dict[str, np.ndarray]:
+    """Known parameters, with what is known of one component known of all that share it.
+
+    Raises:
+        ValueError: entries that are shared are fixed to different numbers.
+    """
+    known = dict(known)
+    for name, value in known.items():
+        groups = np.array(dict(sharing.groups).get(name, range(len(value))))
+        axes = (0, -1) if name in sharing.features and value.ndim > 1 else (0,)
+        filled = np.array(value)
+        for group in np.unique(groups):
+            own = value[groups == group]
+            low = np.where(np.isnan(own), np.inf, own).min(axes, keepdims=True)
+            high = np.where(np.isnan(own), -np.inf, own).max(axes, keepdims=True)
+            if np.any(low < high):
+                raise ValueError(
+                    f"fixed[{name!r}] has different numbers for what shared or covariance_type "
+                    f"says is one: fix it to one number, or don't share it."
+                )
+            filled[groups == group] = np.where(np.isfinite(low), low, np.nan)
+        known[name] = filled
+    if sharing.shares("weights") and "weights" in known:
+        arguments.check_fixed_weights(known["weights"])
+    return known
 
 
 def known_inside(

@@ -47,7 +47,8 @@ def fit_chunks(
         chunks: Anything that can be iterated over again and again, such as a list or an object
             whose `__iter__` starts a memory-mapped file from its beginning, or a function that
             returns a fresh iterator. Each chunk holds points, or is a pair (points,
-            sample_weight). Chunks may differ in length. NaN is a value missing at random.
+            sample_weight). Chunks may differ in length. NaN is a value missing at random. One array
+            of n points, such as a memory-mapped one, is read slice by slice.
         n_components: k. May be left out when `fixed` gives one value per component.
         family: As in `fit`.
         covariance_type: As in `fit`.
@@ -184,6 +185,7 @@ def _job(
     k = arguments.count_components(n_components, known)
     arguments.whole("sample_size", sample_size, k)
     sharing = arguments.as_sharing(shared, covariance_type, arguments.parameters(family, k, event))
+    known = setting.share_known(known, sharing)
     arguments.check_enough(points, weight, k, family, known)
     frame = setting.choose_frame(points, weight, family, None, sharing, seen.frame)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)

@@ -114,7 +114,8 @@ def _named(fit: PointFit) -> bool:
     """Whether components have names of their own, and must not be matched."""
     limits = limits_of(fit)
     held = any(np.any(leaf) for leaf in jax.tree.leaves(limits.held))
-    return held or setting.are_named({}, limits.sharing, fit.prior)
+    different = fit.inside.components.order is None  # families that are not each other's peers
+    return held or different or setting.are_named({}, limits.sharing, fit.prior)
 
 
 def _outside(fit: PointFit, mixtures: Mixture) -> Mixture:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gmm_jax.families import kinds
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
@@ -67,9 +68,10 @@ def flatten(mixture: Mixture, batch: int) -> np.ndarray:
 
 
 def names_of(fit: PointFit) -> list[str]:
-    """The name of every parameter, such as means[1, 0]."""
-    names = []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(fit.inside):
-        last = str(getattr(path[-1], "name", path[-1]))
-        names += [f"{last}[{', '.join(map(str, i))}]" for i in np.ndindex(np.shape(leaf))]
-    return names
+    """The name of every parameter, such as means[1, 0] or parts[0].means[1]."""
+    leaves = {"weights": fit.inside.weights, **kinds.named(fit.inside.components)}
+    return [
+        f"{name}[{', '.join(map(str, i))}]"
+        for name, leaf in leaves.items()
+        for i in np.ndindex(np.shape(leaf))
+    ]
