@@ -25,6 +25,7 @@ def as_chunks(chunks: Any) -> Callable[[], Iterator[Chunk]]:
     Raises:
         TypeError: a generator or iterator, which can be read only once.
     """
+    make: Callable[[], Iterator[Any]]
     if callable(chunks):
         make = chunks
     elif getattr(chunks, "ndim", 0) in (1, 2):  # the points themselves, perhaps on disk

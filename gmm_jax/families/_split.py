@@ -8,6 +8,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from gmm_jax._pytree import is_concrete
+
 
 def features(dims: Any, d: int, some_left: bool = False) -> list[int]:
     """Check the numbers of some features; negative ones count from the end.
@@ -41,7 +43,7 @@ def as_row(values: Any, count: int, dtype: Any) -> Float[Array, "m"]:
             f"values must have one number for each of {count} dims, got shape {row.shape}: "
             "for many rows use jax.vmap."
         )
-    if not isinstance(row, jax.core.Tracer) and bool(jnp.isnan(row).any()):
+    if is_concrete(row) and bool(jnp.isnan(row).any()):
         raise ValueError("values must not be NaN: leave out the dims that are not known.")
     return row
 
