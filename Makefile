@@ -1,7 +1,8 @@
 # Each target sets up .venv on its first run and reuses it afterwards.
 # PYTHON=python3.13 names an interpreter; PYTEST_ARGS is passed to pytest. Compiling is most of what
-# the tests do, so two processes on two cores take half the time.
-PYTEST_ARGS ?= -n 2
+# the tests do, so two processes on two cores take half the time; neighbours, which share what was
+# compiled, stay together, until one process has no more to do and takes over from the other.
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 BIN := .venv/bin
 READY := .venv/.ready

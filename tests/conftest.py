@@ -2,12 +2,20 @@
 
 import itertools
 import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 # SciPy's L-BFGS solves tiny systems, which take ten times as long on several threads; its library
 # reads this when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# What one process compiles the others read, pytest's workers and those that tests start. JAX's
+# cache on disk is of this run alone, so that nothing is answered by an older one.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="gmm_jax_compiled_", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import numpy as np

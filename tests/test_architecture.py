@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gmm_jax
@@ -130,18 +131,19 @@ def test_an_em_fit_imports_nothing_heavy():
 
 
 def test_the_import_costs_hardly_more_than_that_of_jax():
-    """CPU time of subprocesses, alternating so that both meet the same machine."""
-
-    def cost(module):
-        timed = f"start = time.process_time(); import {module}; print(time.process_time() - start)"
-        return float(run(f"import time; {timed}"))
-
-    for module in ("jax", "gmm_jax"):
-        cost(module)  # compiles bytecode
-    pairs = [(cost("jax"), cost("gmm_jax")) for _ in range(9)]
-    # The least of several runs is what the import costs; the rest is other work on the machine.
-    jax_time, our_time = (min(times) for times in zip(*pairs, strict=True))
-    assert our_time <= 1.3 * jax_time
+    """CPU time of one after the other in the same process, so that both meet the same machine."""
+    clock = "print(time.process_time())"
+    code = f"import time; {clock}; import jax; {clock}; import gmm_jax; {clock}"
+    run(code)  # compiles bytecode
+    best = np.inf, np.inf
+    for n_runs in range(1, 25):
+        # The least of several runs is what an import costs; the rest is other work on the machine,
+        # which may take more than a few runs to leave a quiet moment.
+        cost = np.diff([float(time) for time in run(code).split()])
+        best = np.minimum(best, cost)
+        if n_runs >= 6 and best.sum() <= 1.3 * best[0]:
+            return
+    raise AssertionError(f"jax takes {best[0]:.2f} s, gmm_jax {best[1]:.2f} s more")
 
 
 def test_models_are_there_when_asked_for():

@@ -94,12 +94,14 @@ def test_chunks_have_the_path_of_the_array(case, x64):
     assert cut_up.bic == pytest.approx(whole.bic, rel=1e-10)
 
 
+FROM_A_SAMPLE = {"family": Normal, "n_restarts": 3, "sample_size": 200}  # compiled once for all
+
+
 def test_starts_come_from_a_sample(x64):
     """Of 200 rows: another start, near the same optimum."""
     points, weight = table()
-    asked = {"family": Normal, "n_restarts": 3}
-    whole = fit(points, 2, sample_weight=weight, **asked)
-    cut_up = fit_chunks(cut(points, weight, 10, 500, 501), 2, sample_size=200, **asked)
+    whole = fit(points, 2, sample_weight=weight, family=Normal, n_restarts=3)
+    cut_up = fit_chunks(cut(points, weight, 10, 500, 501), 2, **FROM_A_SAMPLE)
     assert cut_up.converged
     assert cut_up.log_likelihood == pytest.approx(whole.log_likelihood, abs=1e-6)
     same(cut_up.mixture, whole.mixture, 1e-6, 1e-5)
@@ -135,7 +137,7 @@ def test_ends_of_the_data_need_not_be_in_the_sample():
     np.testing.assert_allclose(seen.mixture.components.probs[0, 4], 1 / 301, rtol=1e-4)
 
 
-def test_every_pass_starts_again_and_is_reported(capsys):
+def test_every_pass_starts_again_and_is_reported(capsys, x64):
     points, _ = table(300)
     reads = []
 
@@ -143,7 +145,7 @@ def test_every_pass_starts_again_and_is_reported(capsys):
         reads.append(0)
         yield from np.split(points, 3)
 
-    result = fit_chunks(read, 2, n_restarts=2, max_steps=4, progress=True)
+    result = fit_chunks(read, 2, max_steps=4, progress=True, **FROM_A_SAMPLE)
     assert result.n_steps <= 4
     assert len(reads) in (result.n_steps + 2, result.n_steps + 3)
     assert f"pass {result.n_steps}, log likelihood per point" in capsys.readouterr().err
@@ -198,7 +200,7 @@ def test_update_is_one_incremental_step(x64):
     """The old points keep their responsibilities; the closed form with all of them at hand."""
     points = table()[0]
     old, new = points[:700], points[700:]
-    before = fit_chunks([old], 2, family=Normal, n_restarts=2)
+    before = fit_chunks([old], 2, **FROM_A_SAMPLE)
     after = before.update(new)
     shares = np.asarray(before.responsibilities(points))
     weights = shares.mean(0)

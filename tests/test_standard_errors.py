@@ -132,8 +132,8 @@ def test_information_is_that_of_the_free_parameters(case, x64):
         return jnp.concatenate([a.ravel() for a in mixture_of(theta)[0]])
 
     assert float(log_likelihood(theta)) == pytest.approx(result.log_likelihood, rel=1e-9)
-    inverse = np.linalg.inv(-jax.hessian(log_likelihood)(theta))
-    jacobian = np.asarray(jax.jacfwd(parameters)(theta))
+    inverse = np.linalg.inv(-jax.jit(jax.hessian(log_likelihood))(theta))
+    jacobian = np.asarray(jax.jit(jax.jacfwd(parameters))(theta))
     errors = result.standard_errors("information")
     expected = jacobian @ inverse @ jacobian.T
     unit = np.sqrt(np.outer(np.diag(expected), np.diag(expected))).max()
