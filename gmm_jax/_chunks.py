@@ -1,5 +1,6 @@
 """Data that come in chunks: read again and again, surveyed once, and cut into equal blocks."""
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -14,6 +15,11 @@ SLICE = 65_536
 """Rows that are read at once of an array that is not in chunks."""
 
 
+def _slices(points: Any) -> Iterator[Any]:
+    """Some rows of one array after the other."""
+    return (points[i : i + SLICE] for i in range(0, len(points), SLICE))
+
+
 def as_chunks(chunks: Any) -> Callable[[], Iterator[Chunk]]:
     """A function that starts reading from the first chunk, each time it is called.
 
@@ -25,14 +31,10 @@ def as_chunks(chunks: Any) -> Callable[[], Iterator[Chunk]]:
     Raises:
         TypeError: a generator or iterator, which can be read only once.
     """
-    make: Callable[[], Iterator[Any]]
     if callable(chunks):
         make = chunks
     elif getattr(chunks, "ndim", 0) in (1, 2):  # the points themselves, perhaps on disk
-
-        def make() -> Iterator[Any]:
-            return (chunks[i : i + SLICE] for i in range(0, len(chunks), SLICE))
-
+        make = functools.partial(_slices, chunks)
     elif not hasattr(chunks, "__iter__"):
         raise TypeError(f"chunks must be iterable, got {type(chunks).__name__}.")
     elif hasattr(chunks, "__next__"):
