@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
@@ -85,13 +86,22 @@ def _distance(a: Mixture, b: Mixture) -> Float[Array, ""]:
 
 
 class Fit(NamedTuple):
-    """A batch of r finished runs."""
+    """A batch of r finished runs. Objectives are per unit of sample weight, in nats."""
 
     mixtures: Mixture
     objective: Float[Array, "r"]
     status: Int[Array, "r"]
     steps: Int[Array, "r"]
     history: Float[Array, "t r"]
+    """Objectives before each step, NaN where a run had ended."""
+
+    def __str__(self) -> str:
+        """A line for each run, the best first."""
+        lines = [f"{'run':>4}{'objective':>16}{'steps':>8}  status"]
+        for i in np.argsort(-np.asarray(self.objective), kind="stable"):
+            meaning = MEANING[int(self.status[i])]
+            lines.append(f"{i:>4}{self.objective[i]:>16.6f}{self.steps[i]:>8}  {meaning}")
+        return "\n".join(lines)
 
 
 def run(

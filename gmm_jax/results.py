@@ -127,7 +127,8 @@ class PointFit(Result):
     history: np.ndarray
     """Objective per unit of sample weight before each step of the run that was kept."""
     restarts: em.Fit | None
-    """Every run: objective, status and steps; None where no search was needed."""
+    """Every run: print them for a table of objective, steps and status; `mixtures` are in centred
+    and scaled units. None where no search was needed."""
     limits: Limits | None = None
     """The structure of the mixture with booleans: true where a parameter was given."""
     prior: Any = None

@@ -5,7 +5,7 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,10 +16,25 @@ from gmm_jax._data import as_points
 from gmm_jax._warnings import FitWarning
 from gmm_jax.fitting import arguments, fit, setting
 from gmm_jax.results import PointFit
+from gmm_jax.spikes import Groups, problem_of
 
 CRITERIA = ("bic", "icl", "aic", "held_out")
-NARROW = 0.01
-"""A component this much narrower than its neighbour must rest on more than a few values."""
+DEALS = 1024
+"""Ways of dealing units of weight to folds before they begin again."""
+
+
+class HeldOut(NamedTuple):
+    """Cross-validation of one candidate."""
+
+    log_prob: np.ndarray
+    """Log density of each point under the fit to the other folds, (folds, n)."""
+    weight: np.ndarray
+    """How much of each point's weight each fold held out, (folds, n)."""
+
+    @property
+    def mean(self) -> float:
+        """Mean log density per unit of weight."""
+        return float(np.average(self.log_prob, weights=self.weight))
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +44,8 @@ class Candidate:
     fit: PointFit
     problem: str
     """Empty for a sound fit."""
-    held_out: np.ndarray | None
-    """Log density of each point under the fit to the other folds, where that was asked for."""
+    held_out: HeldOut | None
+    """Where that was asked for."""
     covariance_type: str | None
 
     @property
@@ -46,8 +61,7 @@ class Candidate:
         for name in ("bic", "icl", "aic"):
             row[name] = getattr(fit, name) if sound else math.nan
         if self.held_out is not None:
-            mean = float(np.average(self.held_out, weights=fit.sample_weight))
-            row["held_out"] = mean if sound else math.nan
+            row["held_out"] = self.held_out.mean if sound else math.nan
         return row | {"status": f"rejected: {self.problem}" if self.problem else fit.message}
 
 
@@ -142,8 +156,8 @@ def select(
         raise ValueError("n_components and family must name at least one candidate.")
     values, inverse = np.unique(points[weight > 0], axis=0, return_inverse=True)
     named = bool(options.get("fixed")) or not getattr(options.get("prior"), "exchangeable", True)
-    groups = _Groups(points, weight, len(values), inverse.ravel(), named)
-    folds = _folds(weight, n_folds, key) if criterion == "held_out" else []
+    groups = Groups(points, weight, len(values), inverse.ravel(), named)
+    folds = _folds(weight, n_folds, key) if criterion == "held_out" else None
     enough = [k for k in numbers if arguments.whole("n_components", k) <= len(values)]
     candidates = []
     with warnings.catch_warnings():
@@ -155,60 +169,65 @@ def select(
     return _choose(candidates, criterion)
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """The data, which of the rows that count are equal, and whether components have names."""
+def _folds(weight: np.ndarray, n_folds: int, key: Array | None) -> np.ndarray:
+    """How much of each row's weight each fold holds out, (folds, n).
 
-    points: np.ndarray
-    weight: np.ndarray
-    count: int
-    inverse: np.ndarray
-    named: bool
-
-
-def _folds(weight: np.ndarray, n_folds: int, key: Array | None) -> list[np.ndarray]:
-    """Which rows each fold holds out; a row is in one fold, whatever its weight."""
-    used = np.flatnonzero(weight > 0)
+    Units of weight are dealt to the folds, each once in n_folds units and in random order, so that
+    weight 3 is held out as three copies would be. Where weights are less than 1 on average, that
+    average is the unit.
+    """
     seed = 1 if key is None else [1, *np.asarray(jax.random.key_data(key)).ravel()]
-    order = np.random.default_rng(seed).permutation(used)
-    return [order[i::n_folds] for i in range(min(n_folds, len(used)))]
+    turns = np.tile(np.arange(n_folds), (DEALS, 1))
+    turns = np.random.default_rng(seed).permuted(turns, axis=1)
+    unit = min(1.0, weight.sum() / np.count_nonzero(weight))
+    deal, rest = np.divmod(np.cumsum([0, *weight]) / unit, n_folds)
+    received = deal + np.clip(rest - turns[deal.astype(int) % DEALS].T, 0, 1)
+    held = unit * np.diff(received)
+    held = np.where(held > 1e-9 * unit, held, 0)
+    return held[held.any(1)]
 
 
 def _candidate(
-    run: Any, groups: _Groups, folds: list[np.ndarray], k: int, label: str | None
+    run: Any, groups: Groups, folds: np.ndarray | None, k: int, label: str | None
 ) -> Candidate:
     """Fit k components to all data, and to the data less each fold.
 
     Folds differ in their sample weights alone, so that all fits share one compilation.
     """
     result, problem = _sound(run(groups.points, k, sample_weight=groups.weight), groups)
-    if not folds:
+    if folds is None:
         return Candidate(result, problem, None, label)
-    held_out = np.zeros(len(groups.points))
-    for i, fold in enumerate(folds):
+    log_prob = np.zeros(folds.shape)
+    for i, held in enumerate(folds):
         if problem:
             break
-        weight = groups.weight.copy()
-        weight[fold] = 0
-        rest, problem = _sound(run(groups.points, k, sample_weight=weight), groups)
-        held_out[fold] = np.asarray(rest.log_prob())[fold]
+        left = groups.weight - held
+        left = np.where(left > 1e-9 * groups.weight, left, 0)
+        rest, problem = _sound(run(groups.points, k, sample_weight=left), groups)
+        log_prob[i] = np.where(held > 0, np.asarray(rest.log_prob()), 0)
         problem = problem and f"without fold {i}, {problem}"
-    return Candidate(result, problem, held_out, label)
+    return Candidate(result, problem, HeldOut(log_prob, folds), label)
 
 
-def _sound(result: PointFit, groups: _Groups) -> tuple[PointFit, str]:
+def _sound(result: PointFit, groups: Groups) -> tuple[PointFit, str]:
     """The best run that is no spike, or the fit as it is and what is wrong with it."""
-    problem = _problem(result, groups)
+    problem = problem_of(result, groups)
     if not problem or result.restarts is None:
         return result, problem
     runs = result.restarts
     for i in np.argsort(-np.asarray(runs.objective), kind="stable"):
         if runs.status[i] in (em.COLLAPSED, em.NOT_FINITE):
             continue
-        other = _another(result, int(i), groups.named)
-        if not _problem(other, groups):
+        named = groups.named or _shares(result)
+        other = _another(result, int(i), named)
+        if not problem_of(other, groups):
             return other, ""
     return result, problem
+
+
+def _shares(result: PointFit) -> bool:
+    """Whether what is shared tells components apart."""
+    return result.limits is not None and setting.are_named({}, result.limits.sharing)
 
 
 def _another(result: PointFit, i: int, named: bool) -> PointFit:
@@ -216,71 +235,15 @@ def _another(result: PointFit, i: int, named: bool) -> PointFit:
     runs = result.restarts
     assert runs is not None
     mixture = jax.tree.map(lambda a: np.asarray(a)[i], runs.mixtures)
-    volume = result.sample_weight @ result.frame.log_volume(result.data)
     other = replace(
         result,
         inside=mixture if named else setting.in_order(mixture),
         status=int(runs.status[i]),
-        history=runs.history[: runs.steps[i], i] - volume / result.sample_weight.sum(),
+        history=runs.history[: runs.steps[i], i],
     )
     log_prob = np.asarray(other.log_prob(), np.float64)
     used = result.sample_weight > 0
     return replace(other, log_likelihood=float(result.sample_weight[used] @ log_prob[used]))
-
-
-def _problem(result: PointFit, groups: _Groups) -> str:
-    """Say which component is a spike, and why; empty if none is."""
-    if result.status in (em.COLLAPSED, em.NOT_FINITE):
-        return em.MEANING[result.status]
-    components: Any = result.inside.components
-    if not np.all(components.centred):
-        return ""  # without a scale that can shrink the likelihood is bounded
-    k = result.inside.n_components
-    n_parameters = (result.n_parameters - (k - 1)) / k
-    used = result.sample_weight > 0
-    everyone = groups.weight > 0
-    shares = np.asarray(result.responsibilities(), np.float64)
-    distinct = np.zeros((groups.count, k))
-    np.maximum.at(distinct, groups.inverse[used[everyone]], shares[used])
-    explained = distinct.sum(0)
-    few = np.flatnonzero(explained < n_parameters + 0.5)
-    if few.size:
-        return (
-            f"component {few[0]} explains {explained[few[0]]:.1f} distinct points with "
-            f"{n_parameters:g} parameters"
-        )
-    return _needle(result, groups, shares * result.sample_weight[:, None], n_parameters)
-
-
-def _needle(result: PointFit, groups: _Groups, mass: np.ndarray, n_parameters: float) -> str:
-    """Look for a component much narrower than its neighbour, with its mass on a few values."""
-    k = mass.shape[1]
-    if k == 1:
-        return ""
-    used = groups.weight > 0
-    by_value = np.zeros((groups.count, k))
-    np.add.at(by_value, groups.inverse, mass[used])
-    total = mass.sum(0)
-    values = total**2 / (by_value**2).sum(0)  # how many equally heavy values it is worth
-    rows = ((result.data - result.frame.centre) / result.frame.unit).reshape(len(mass), -1)
-    rows = np.nan_to_num(rows)  # at the centre, where missing
-    means = (mass / total).T @ rows
-    width = np.array([_width(rows - m, w) for m, w in zip(means, (mass / total).T, strict=True)])
-    distance = ((means[:, None] - means) ** 2).sum(-1) + np.where(np.eye(k), np.inf, 0)
-    neighbour = width[distance.argmin(1)]
-    bad = np.flatnonzero((width < NARROW * neighbour) & (values < n_parameters + 1))
-    if bad.size == 0:
-        return ""
-    return (
-        f"component {bad[0]} is {width[bad[0]] / neighbour[bad[0]]:.1g} times as wide as its "
-        f"neighbour and sits on about {values[bad[0]]:.1f} values"
-    )
-
-
-def _width(deviations: np.ndarray, share: np.ndarray) -> float:
-    """Standard deviation, or with several features the d-th root of the ellipsoid's volume."""
-    covariance = (share[:, None] * deviations).T @ deviations
-    return float(np.exp(np.linalg.slogdet(covariance)[1] / (2 * len(covariance))))
 
 
 def _choose(candidates: list[Candidate], criterion: str) -> Selection:
@@ -302,15 +265,16 @@ def _choose(candidates: list[Candidate], criterion: str) -> Selection:
         best = min(sound, key=lambda c: getattr(c.fit, criterion)).fit
         return Selection(table, best, criterion)
     top = max(sound, key=lambda c: c.row["held_out"])
-    weight = top.fit.sample_weight
-    near = [c for c in sound if _close(np.asarray(top.held_out), np.asarray(c.held_out), weight)]
+    near = [c for c in sound if _close(top, c)]
     return Selection(table, min(near, key=lambda c: c.fit.n_parameters).fit, criterion)
 
 
-def _close(best: np.ndarray, other: np.ndarray, weight: np.ndarray) -> bool:
+def _close(best: Candidate, other: Candidate) -> bool:
     """Whether the mean difference is within its standard error, points being paired."""
-    difference = (best - other)[weight > 0]
-    weight = weight[weight > 0]
+    assert best.held_out is not None
+    assert other.held_out is not None
+    weight = best.held_out.weight
+    difference = best.held_out.log_prob - other.held_out.log_prob
     mean = np.average(difference, weights=weight)
     variance = np.average((difference - mean) ** 2, weights=weight)
     return bool(mean <= math.sqrt(variance / weight.sum()))

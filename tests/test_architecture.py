@@ -24,7 +24,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"chunked", "mixture_posterior", "side_by_side"},
     {"summaries"},
     {"results"},
-    {"chunked_fit", "many_fits", "posterior_fit"},
+    {"chunked_fit", "many_fits", "posterior_fit", "spikes"},
     {"fitting", "models", "plotting"},
     {"sampling", "selection", "standard_errors"},
     {"", "__main__"},

@@ -67,7 +67,12 @@ def test_three_components_reach_the_best_sound_optimum(bentos, x64):
 def test_every_start_is_reported(bentos):
     result = fit(bentos, 2)
     assert result.restarts.objective.shape == (10,)
-    assert result.n_steps == result.restarts.steps[np.argmax(result.restarts.objective)]
+    best = np.argmax(result.restarts.objective)
+    assert result.n_steps == result.restarts.steps[best]
+    assert result.restarts.objective[best] == pytest.approx(result.log_likelihood / 20, abs=1e-5)
+    first = str(result.restarts).splitlines()[1]
+    objective = f"{result.restarts.objective[best]:.6f}"
+    assert first.split()[:3] == [str(best), objective, str(result.n_steps)]
 
 
 def test_history_rises_to_the_log_likelihood(x64):

@@ -80,8 +80,12 @@ def test_weight_three_is_three_copies():
     for a, b in zip(weighted.table[:3], copied.table[:3], strict=True):
         for name in ("bic", "icl", "aic", "log_likelihood"):
             np.testing.assert_allclose(a[name], b[name], rtol=1e-4)
-    held_out = select(x, range(1, 5), sample_weight=weight, criterion="held_out")
-    assert chosen(held_out) == 3
+    options = {"criterion": "held_out", "n_folds": 4}
+    weighted = select(x, [2, 3], sample_weight=weight, **options)
+    copied = select(np.repeat(x, weight), [2, 3], **options)
+    assert chosen(weighted) == chosen(copied) == 3
+    for a, b in zip(weighted.table, copied.table, strict=True):
+        np.testing.assert_allclose(a["held_out"], b["held_out"], rtol=1e-4)
 
 
 def test_a_spike_of_equal_values_is_rejected_with_its_reason():

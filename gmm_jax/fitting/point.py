@@ -104,6 +104,9 @@ def fit_point(
     if status in ADVICE:
         warn(f"{em.MEANING[status]}, whichever of the {n_restarts} starts. {ADVICE[status]}")
     named = setting.are_named(known, sharing, prior)
+    outside = restarts._replace(
+        objective=restarts.objective - volume / size, history=restarts.history - volume / size
+    )
     return PointFit(
         data=points if whole is None else whole.points,
         sample_weight=weight if whole is None else whole.sample_weight,
@@ -114,8 +117,8 @@ def fit_point(
         log_likelihood=log_likelihood,
         n_parameters=setting.count_free(limits, family),
         status=status,
-        history=restarts.history[: restarts.steps[best], best] - volume / size,
-        restarts=restarts,
+        history=outside.history[: outside.steps[best], best],
+        restarts=outside,
         limits=limits,
         prior=inside_prior,
     )
