@@ -1,4 +1,4 @@
-"""Quantiles and highest-density regions of one-dimensional normal mixtures.
+"""Quantiles of one-dimensional mixtures, and highest-density regions of normal ones.
 
 These run in NumPy float64 on a handful of numbers, whatever the precision of the mixture.
 """
@@ -6,6 +6,8 @@ These run in NumPy float64 on a handful of numbers, whatever the precision of th
 import itertools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gmm_jax._pytree import rebuild
@@ -13,29 +15,32 @@ from gmm_jax.families import MultivariateNormal, Normal
 from gmm_jax.landscape import modes
 from gmm_jax.mixture import Mixture
 
-HALVINGS = 64
+HALVINGS, FARTHEST = 64, 200
 
 
 def icdf(mixture: Mixture, q: Any) -> np.ndarray:
     """Find the points that a share q of the mixture lies below, in the data's unit.
 
     A quantile of the mixture lies between those of its components. Bisection of the log of the
-    smaller tail finds it, so that it is right as far out as q can say.
+    smaller tail finds it, so that for normals it is right as far out as q can say. Of counts it
+    is the smallest that a share q does not exceed. Shares 0 and 1 lie at infinity.
 
     Args:
-        mixture: A mixture of one-dimensional normals.
+        mixture: A mixture of one-dimensional components that have a `cdf`.
         q: Shares between 0 and 1, of any shape.
 
     Raises:
-        TypeError: the components are not one-dimensional normals.
+        TypeError: the components have several features, or no `cdf`.
         ValueError: a share outside [0, 1].
     """
     from scipy.special import ndtri
 
-    line = _Line(mixture)
     share = np.asarray(q, np.float64)
     if not np.all((share >= 0) & (share <= 1)):
         raise ValueError(f"q must lie between 0 and 1, got {np.asarray(q).tolist()}.")
+    if not isinstance(mixture.components, Normal | MultivariateNormal):
+        return _by_cdf(mixture, share)
+    line = _Line(mixture)
     lower = share <= 0.5
     tail = np.where(lower, share, 1 - share)
     inside = np.where(tail > 0, tail, 0.5)[..., None]
@@ -50,6 +55,28 @@ def icdf(mixture: Mixture, q: Any) -> np.ndarray:
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     found = low + (high - low) / 2
     return np.where(tail > 0, found, np.where(lower, -np.inf, np.inf))
+
+
+def _by_cdf(mixture: Mixture, share: np.ndarray) -> np.ndarray:
+    """Quantiles of components of which only the distribution function is known."""
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda a: jnp.asarray(a, np.float64), mixture)
+        cdf = jax.jit(exact.cdf)
+
+        def below(points: Any) -> np.ndarray:
+            return np.asarray(cdf(points)) < share
+
+        low, high = -np.ones_like(share), np.ones_like(share)
+        for _ in range(FARTHEST):
+            low, high = np.where(below(low), low, 4 * low), np.where(below(high), 4 * high, high)
+        for _ in range(2 * HALVINGS):
+            middle = low + (high - low) / 2
+            less = below(middle)
+            low, high = np.where(less, middle, low), np.where(less, high, middle)
+        whole = np.round(high)
+        jump = ~below(whole) & below(np.nextafter(whole, -np.inf))
+        found = np.where(jump, whole, high)
+    return np.where(share == 0, -np.inf, np.where(share == 1, np.inf, found))
 
 
 def hdr(mixture: Mixture, mass: float | int) -> list[tuple[float, float]]:
@@ -93,8 +120,8 @@ class _Line:
         normal = isinstance(components, Normal | MultivariateNormal)
         if not normal or components.event_shape not in ((), (1,)):
             raise TypeError(
-                "icdf and hdr are for one-dimensional normal components: "
-                "take `marginal(j)` of a mixture of several features first."
+                "icdf and hdr of normal components, and hdr at all, are for one feature of normal "
+                "components: take `marginal(j)` of a mixture of several features first."
             )
         scales = (
             components.scales if isinstance(components, Normal) else components.scale_trils[:, 0]

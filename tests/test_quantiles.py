@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, optimize, stats
 
+import gmm_jax
 from gmm_jax import Bernoulli, Mixture, MultivariateNormal, Normal, fit
 
 
@@ -123,6 +124,34 @@ def test_quantiles_of_one_normal(q):
     np.testing.assert_allclose(line([1], [7], [3]).icdf(q), stats.norm.ppf(q, 7, 3), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("components", "reference"),
+    [
+        (gmm_jax.StudentT([1.0], [2.0], [3.0]), stats.t(3, 1, 2)),
+        (gmm_jax.Exponential([0.5]), stats.expon(scale=2)),
+        (gmm_jax.Gamma([3.0], [0.5]), stats.gamma(3, scale=2)),
+        (gmm_jax.Poisson([3.7]), stats.poisson(3.7)),
+        (gmm_jax.Bernoulli([0.25]), stats.bernoulli(0.25)),
+        (gmm_jax.Uniform([-2.0], [5.0]), stats.uniform(-2, 7)),
+        (gmm_jax.PointMass([0.0]), stats.randint(0, 1)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_shares_and_quantiles_of_other_families(components, reference, x64):
+    """A family with a whole-number range has jumps, and its quantiles are whole."""
+    mixture = Mixture([1], jax.tree.map(lambda a: jnp.asarray(a, float), components))
+    points = np.linspace(-3, 12, 31)
+    np.testing.assert_allclose(mixture.cdf(points), reference.cdf(points), atol=1e-6)
+    q = [0.01, 0.3, 0.5, 0.77, 0.999]
+    np.testing.assert_allclose(mixture.icdf(q), reference.ppf(q), rtol=1e-6, atol=1e-6)
+
+
+def test_quantiles_of_different_families():
+    parts = [gmm_jax.PointMass([0.0]), gmm_jax.Poisson([4.0])]
+    spike = Mixture([0.3, 0.7], gmm_jax.Heterogeneous(parts))
+    assert spike.icdf([0, 0.2, 0.31, 0.5, 1]).tolist() == [-np.inf, 0, 0, 3, np.inf]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_quantiles_solve_the_cdf(seed, x64):
     rng = np.random.default_rng(seed)
@@ -214,7 +243,8 @@ def test_a_fit_of_two_features_predicts_one_from_the_other():
         (lambda m: m.marginal(0).icdf(1.5), ValueError, "q must lie between 0 and 1"),
         (lambda m: m.marginal(0).hdr(1), ValueError, "mass must lie between 0 and 1"),
         (lambda m: m.marginal(0).marginal(0), TypeError, "marginal is not for Normal"),
-        (lambda m: Mixture([1], Bernoulli([0.5])).cdf(0), TypeError, "cdf is not for Bernoulli"),
+        (lambda m: Mixture([1], Bernoulli([0.5])).hdr(0.5), TypeError, "for one feature of normal"),
+        (lambda m: Mixture([1], Bernoulli([[0.5, 0.5]])).icdf(0.5), TypeError, "for one feature"),
     ],
 )
 def test_bad_arguments(call, error, match):

@@ -70,6 +70,12 @@ class Bernoulli(Separable):
         probs = jnp.clip(ratio(pool("probs", statistics.sums[0]), counts, self.probs), 0, 1)
         return rebuild(type(self), probs=jnp.where(limits.held.probs, self.probs, probs))
 
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component up to each point, of one feature."""
+        points = data[:, None]
+        below = jnp.where(points < 0, 0, jnp.where(points < 1, 1 - self.probs, 1))
+        return below.reshape(len(data), -1)
+
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         probs = self.probs[assignments]
         return (jax.random.uniform(key, probs.shape, probs.dtype) < probs).astype(probs.dtype)

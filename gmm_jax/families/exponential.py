@@ -79,6 +79,11 @@ class Exponential(Separable):
         """A component has collapsed when a mean lies at the floor."""
         return (1 / self.rates <= 1.001 * floor).reshape(self.n_components, -1).any(-1)
 
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component below each point, of one feature."""
+        below = -jnp.expm1(-self.rates * jnp.maximum(data[:, None], 0))
+        return below.reshape(len(data), -1)
+
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         rates = self.rates[assignments]
         return jax.random.exponential(key, rates.shape, rates.dtype) / rates

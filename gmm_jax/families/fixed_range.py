@@ -66,6 +66,11 @@ class Uniform(Separable):
         """Themselves."""
         return self
 
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component below each point, of one feature."""
+        below = (data[:, None] - self.lows) / (self.highs - self.lows)
+        return jnp.clip(below, 0, 1).reshape(len(data), -1)
+
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         lows, highs = self.lows[assignments], self.highs[assignments]
         return lows + (highs - lows) * jax.random.uniform(key, lows.shape, lows.dtype)
@@ -131,6 +136,11 @@ class PointMass(Separable):
     def mode(self, statistics: Sums, limits: Limits) -> "PointMass":
         """Themselves."""
         return self
+
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component up to each point, of one feature."""
+        below = (data[:, None] >= self.values).astype(self.values.dtype)
+        return below.reshape(len(data), -1)
 
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         return self.values[assignments]

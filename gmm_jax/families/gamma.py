@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import digamma, polygamma
+from jax.scipy.special import digamma, gammainc, polygamma
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
@@ -112,6 +112,11 @@ class Gamma(Separable):
         """A component has collapsed when its relative spread, 1 / sqrt(shape), is the floor."""
         narrow = self.shapes * (2 * floor) ** 2 >= 1
         return narrow.reshape(self.n_components, -1).any(-1)
+
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component below each point, of one feature."""
+        below = gammainc(self.shapes, self.rates * jnp.maximum(data[:, None], 0))
+        return below.reshape(len(data), -1)
 
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         return jax.random.gamma(key, self.shapes[assignments]) / self.rates[assignments]

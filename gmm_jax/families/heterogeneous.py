@@ -99,6 +99,10 @@ class Heterogeneous(Parts):
         """Those that the parts say have collapsed."""
         return jnp.concatenate([part.collapsed(floor) for part in self.parts])
 
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component below, or up to, each point, of one feature."""
+        return jnp.concatenate([part.cdf(data) for part in self.parts], 1)
+
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         points: Any = jnp.zeros(())
         first = 0

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy.special import gammaincc
 from jaxtyping import Float, Int
 
 from gmm_jax._checks import per_component, positive
@@ -77,6 +78,12 @@ class Poisson(Separable):
         # A rate of zero could never rise again; this one explains zeros as well.
         rates = jnp.maximum(rates, jnp.finfo(rates.dtype).eps ** 2)
         return rebuild(type(self), rates=jnp.where(limits.held.rates, self.rates, rates))
+
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component up to each point, of one feature."""
+        counts = jnp.floor(data[:, None])
+        below = gammaincc(jnp.maximum(counts, 0) + 1, self.rates)
+        return jnp.where(counts < 0, 0, below).reshape(len(data), -1)
 
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         rates = self.rates[assignments]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import digamma, gammaln
+from jax.scipy.special import betainc, digamma, gammaln
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
@@ -121,6 +121,12 @@ class StudentT(Separable):
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """A component has collapsed when any of its scales lies at the floor."""
         return (self.scales <= floor * 1.001).reshape(self.n_components, -1).any(-1)
+
+    def cdf(self, data: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+        """Share of each component below each point, of one feature."""
+        z = (data[:, None] - self.means) / self.scales
+        tail = 0.5 * betainc(self.dfs / 2, 0.5, self.dfs / (self.dfs + z**2))
+        return jnp.where(z < 0, tail, 1 - tail).reshape(len(data), -1)
 
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
         draws = jax.random.t(key, self.dfs[assignments])
