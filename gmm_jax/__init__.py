@@ -29,7 +29,6 @@ from gmm_jax.mixture import Mixture
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit
-from gmm_jax.sampling import importance_resample
 
 if TYPE_CHECKING:
     from gmm_jax import models as models
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from gmm_jax.fitting.many import fit_many
     from gmm_jax.fitting.streaming import fit_chunks
     from gmm_jax.many_fits import ManyFits
+    from gmm_jax.sampling import importance_resample
     from gmm_jax.selection import Selection, select
 
 __version__ = "0.1.0"
@@ -79,6 +79,7 @@ LATER = {
     "fit_chunks": "gmm_jax.fitting.streaming",
     "fit_many": "gmm_jax.fitting.many",
     "select": "gmm_jax.selection",
+    "importance_resample": "gmm_jax.sampling",
 }
 """What is imported when it is first used, so that `import gmm_jax` stays quick."""
 

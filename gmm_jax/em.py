@@ -193,10 +193,9 @@ def follow(
         rate = jnp.clip(info.moved / before, 0, 1 - 1e-4)
         gain = info.objective - path.first.objective
         noise = 4 * eps * (1 + jnp.abs(info.objective))
-        left = jnp.maximum(gain, noise) * rate**2 / (1 - rate**2)
         # A quadratic rises by its distance from the top times the step that is still taken.
         near = info.moved**2 / (1 - rate) <= jnp.maximum(tol, eps)
-        converged = (left <= tol) | ((gain <= noise) & near)
+        converged = jnp.where(gain <= noise, near, gain * rate**2 / (1 - rate**2) <= tol)
         status = jnp.where(converged, CONVERGED, path.status)
         ahead = jax.vmap(_extrapolate, (0, 0, 0, None))(
             path.first.mixtures, info.mixtures, after, limits.held

@@ -10,7 +10,6 @@ from gmm_jax._data import as_points
 from gmm_jax.families.kinds import seen
 from gmm_jax.fitting import arguments, setting, sharded
 from gmm_jax.fitting.point import fit_point
-from gmm_jax.fitting.posterior import fit_posterior
 from gmm_jax.fitting.shares import fit_shares
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
@@ -117,6 +116,8 @@ def fit(
         arguments.one_of("proposal", proposal, ("em", "prior"))
         n_particles = arguments.whole("n_particles", n_particles, 100)
         key = jax.random.key(0) if key is None else key
+        from gmm_jax.fitting.posterior import fit_posterior  # quicker to import when first used
+
         return fit_posterior(key, points, weight, k, prior, chosen, proposal, n_particles, reason)
 
     known_components = all(
