@@ -49,7 +49,9 @@ def test_the_bentos_are_two_with_many_starts(bentos, criterion, x64):
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("seed", range(3))
 def test_three_clusters_are_found(seed, d):
-    assert_three(select(clusters(seed, d), range(1, 5), criterion="held_out"))
+    """Folds are random: one division in several finds a fourth component in some data sets."""
+    key = jax.random.key(seed)
+    assert_three(select(clusters(seed, d), range(1, 5), criterion="held_out", key=key))
 
 
 @pytest.mark.parametrize("seed", range(3))
