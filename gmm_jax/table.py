@@ -55,10 +55,10 @@ class Table:
 
         return jax.lax.scan(add, zero, (self.points, self.sample_weight))[0]
 
-    def in_blocks(self, width: int) -> "Table":
-        """Halve blocks until `width` numbers a row fit the cache, as long as they stay large."""
+    def in_blocks(self, width: int, least: int = LARGE) -> "Table":
+        """Halve blocks until `width` numbers a row fit the cache, or `least` rows are left."""
         rows = self.sample_weight.shape[1]
-        while rows * width > CELLS and rows % 2 == 0 and rows > LARGE:
+        while rows * width > CELLS and rows % 2 == 0 and rows > least:
             rows //= 2
         points = self.points.reshape(-1, rows, *self.points.shape[2:])
         weight = self.sample_weight.reshape(-1, rows)
@@ -113,13 +113,16 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
 def _directly(mixtures: Mixture, seen: Any, table: Table) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics from comparing the points with components as `seen`."""
     log_weights = safe_log(mixtures.weights)
-    # A component's differences from the points lie beside them.
-    blocks = table.in_blocks(mixtures.weights.size + 2 * math.prod(table.points.shape[2:]))
-    return blocks.summed(lambda *block: _compare(log_weights, seen, *block))
+    few = table.sample_weight.size < LARGE
+    # A component's differences from the points lie beside them. Products of larger blocks are
+    # divided among threads, which takes longer than it saves.
+    width = mixtures.weights.size + 2 * math.prod(table.points.shape[2:])
+    blocks = table.in_blocks(width, 4 * LARGE // log_weights.dtype.itemsize)
+    return blocks.summed(lambda *block: _compare(log_weights, seen, few, *block))
 
 
 def _compare(
-    log_weights: Float[Array, "r k"], components: Any, points: Array, weight: Array
+    log_weights: Float[Array, "r k"], components: Any, few: bool, points: Array, weight: Array
 ) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics of one block, from differences between points and means."""
 
@@ -133,7 +136,7 @@ def _compare(
         return total, components.statistics(points, responsibilities.T)
 
     # One run after the other where there is enough to do: products with a batch are slower.
-    each_run = jax.vmap(one) if len(weight) < LARGE else lambda runs: jax.lax.map(one, runs)
+    each_run = jax.vmap(one) if few else lambda runs: jax.lax.map(one, runs)
     return each_run((log_weights, components))
 
 
