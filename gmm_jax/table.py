@@ -117,7 +117,8 @@ def _directly(mixtures: Mixture, seen: Any, table: Table) -> tuple[Float[Array, 
     # A component's differences from the points lie beside them. Products of larger blocks are
     # divided among threads, which takes longer than it saves.
     width = mixtures.weights.size + 2 * math.prod(table.points.shape[2:])
-    blocks = table.in_blocks(width, 4 * LARGE // log_weights.dtype.itemsize)
+    twice = log_weights.dtype.itemsize // 4
+    blocks = table.in_blocks(twice * width, LARGE // twice)
     return blocks.summed(lambda *block: _compare(log_weights, seen, few, *block))
 
 
