@@ -11,6 +11,7 @@ the arithmetic of a step over the rates of a matrix product and of exp, measured
 """
 
 import argparse
+import importlib
 import importlib.util
 import time
 import warnings
@@ -128,11 +129,9 @@ def gmmx(data: np.ndarray, means: np.ndarray, kind: str, dtype: Any) -> Callable
     possible = kind in ("full", "diag") and data.size * k <= LARGEST
     if not possible or importlib.util.find_spec("gmmx") is None:
         return None
-    # A rival that need not be installed.
-    from gmmx import EMFitter, GaussianMixtureModelJax  # type: ignore[import-not-found]
-
+    rival = importlib.import_module("gmmx")  # it need not be installed
     unit = np.tile(np.eye(d), (k, 1, 1)) if kind == "full" else np.ones((k, d))
-    start = GaussianMixtureModelJax.from_squeezed(
+    start = rival.GaussianMixtureModelJax.from_squeezed(
         means=jnp.asarray(means, dtype),
         covariances=jnp.asarray(unit, dtype),
         weights=jnp.full(k, 1 / k, dtype),
@@ -141,7 +140,7 @@ def gmmx(data: np.ndarray, means: np.ndarray, kind: str, dtype: Any) -> Callable
     array = jnp.asarray(data, dtype)
 
     def run(steps):
-        fitter = EMFitter(max_iter=steps, tol=-1.0, reg_covar=1e-10)
+        fitter = rival.EMFitter(max_iter=steps, tol=-1.0, reg_covar=1e-10)
         return fitter.fit(array, start).log_likelihood
 
     return run

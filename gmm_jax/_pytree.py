@@ -1,7 +1,7 @@
 """Plain data that JAX can walk through: frozen dataclasses registered as pytrees."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, dataclass_transform
+from typing import Any, cast, dataclass_transform
 
 import jax
 import jax.core
@@ -23,8 +23,7 @@ def pytree[T](cls: type[T]) -> type[T]:
     cls = dataclass(frozen=True, eq=False)(cls)
     # Fields say what is stored; people may pass lists and numbers, which `__post_init__` converts.
     cls.__init__.__annotations__ = {}
-    # `dataclass` returns the class that it was given, so that the checker sees no dataclass here.
-    described = fields(cls)  # type: ignore[arg-type]
+    described = fields(cast(Any, cls))
     data = [f.name for f in described if not f.metadata.get("static")]
     meta = [f.name for f in described if f.metadata.get("static")]
 

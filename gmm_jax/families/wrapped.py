@@ -255,6 +255,7 @@ class WrappedOf:
         try:
             return self.distribution(**values).mean
         except (AttributeError, NotImplementedError, TypeError):
+            # A density has no `mean`, GenJAX's names take none, and NumPyro's base raises.
             raise TypeError(
                 f"impute needs an expected value, which {self.__name__} does not give: wrap a "
                 f"NumPyro distribution that has a mean, or drop the rows with missing values."

@@ -117,6 +117,8 @@ def _bind(
     def differentiate(*_: Any, **__: Any) -> NoReturn:
         raise NotImplementedError(unseeded)
 
+    # Raised as JAX does (NotImplementedError) where a primitive has no rule for a transformation:
+    # without a key there is none.
     unseeded = (
         f"{name or 'a site'} draws without a key: wrap the function in genjax.seed first, then in "
         f"jax.jit, jax.vmap (over keys) or jax.grad. Within a generative function use `.vmap`."
