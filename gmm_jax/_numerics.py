@@ -72,6 +72,25 @@ UNROLLED = 4
 """Largest matrices whose products are written out entry by entry."""
 
 
+def triangle(matrices: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
+    """Cholesky factors, many at once; NaN in those that are not positive definite."""
+    d = matrices.shape[-1]
+    if d > UNROLLED:
+        return jnp.linalg.cholesky(matrices)
+    zero = jnp.zeros_like(matrices[..., 0, 0])
+    rows = []
+    for i in range(d):
+        row = []
+        for j in range(i):
+            inner = sum((a * b for a, b in zip(row, rows[j], strict=False)), zero)
+            row.append((matrices[..., i, j] - inner) / rows[j][j])
+        pivot = matrices[..., i, i] - sum((a * a for a in row), zero)
+        root = jnp.sqrt(jnp.where(pivot > 0, pivot, jnp.nan))
+        rows.append([*row, root])
+    full = [jnp.stack(row + [zero] * (d - len(row)), -1) for row in rows]
+    return jnp.stack(full, -2)
+
+
 def triangle_inverse(triangles: Float[Array, "*b d d"]) -> Float[Array, "*b d d"]:
     """Inverses of lower triangles, many at once: a library call for each costs more.
 

@@ -7,11 +7,13 @@ each instruction works on as many sets as fit a register.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Float, Int
 
 from gmm_jax import em
@@ -107,10 +109,27 @@ def _unrolled(
     blocks = jnp.moveaxis(data.reshape(d, -1, rows, s), 0, 1), sample_weight.reshape(-1, rows, s)
     first = jax.tree.map(lambda a: a[0], blocks)
     zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(over_block, *first))
-    totals, sums = jax.lax.scan(add, zero, blocks)[0]
+    totals, sums = _as_one(lambda *each: jax.lax.scan(add, zero, each)[0])(*blocks)
     stacked = jnp.stack([jnp.stack(each, -1) for each in sums], 1)
     statistics = jax.vmap(lambda c, a: c.from_features(a[:, 0], a[:, 1:]))(components, stacked)
     return totals, statistics
+
+
+def _as_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have the compiler for CPUs make one piece of code of a loop of small array operations.
+
+    Otherwise it calls each of them, on two threads where it finds two that are independent, which
+    costs more than what they do. `function` must be free of library calls (LAPACK), sorts and
+    scatters.
+    """
+    if jax.default_backend() != "cpu":
+        return function
+
+    def tagged(*arguments):
+        with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
+            return jax.jit(function)(*arguments)
+
+    return tagged
 
 
 def _about_means(components: Any) -> tuple[Any, Any]:

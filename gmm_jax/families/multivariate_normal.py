@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import as_floats, per_component
-from gmm_jax._numerics import triangle_inverse
+from gmm_jax._numerics import triangle, triangle_inverse
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 from gmm_jax.families import _split
 from gmm_jax.families.incomplete import Incomplete, SecondMoments
@@ -320,10 +320,10 @@ class MultivariateNormal:
 def _factor(covariances: Float[Array, "k d d"], floor: Array) -> Float[Array, "k d d"]:
     """Cholesky factors; those that are narrower than the floor are widened by it."""
     identity = jnp.eye(covariances.shape[1], dtype=covariances.dtype)
-    trils = jnp.linalg.cholesky(covariances)
+    trils = triangle(covariances)
     diagonals = jnp.diagonal(trils, axis1=1, axis2=2)
     sound = jnp.all(jnp.isfinite(trils), (1, 2)) & (diagonals.min(1) > floor)
-    widened = jnp.linalg.cholesky(covariances + floor**2 * identity)
+    widened = triangle(covariances + floor**2 * identity)
     finite = jnp.all(jnp.isfinite(widened), (1, 2), keepdims=True)
     return jnp.where(sound[:, None, None], trils, jnp.where(finite, widened, floor * identity))
 
