@@ -25,8 +25,8 @@ from gmm_jax.mixture import Mixture
 
 UNROLLED = 96
 """Most terms, components times features, that are written out one by one."""
-TOGETHER = 2048
-"""Points of all sets that each instruction works on."""
+LANES, ROWS = 256, 4
+"""Numbers that each instruction works on: that many sets, so many points of each."""
 
 
 def expectation(
@@ -71,12 +71,20 @@ def _unrolled(
     """Log density and statistics from features, one component and one feature at a time.
 
     A few points of every set at a time: what they need stays in the cache, and so do the sums.
+    Few sets are divided, to fill as many lanes as many would.
     """
-    k = mixtures.weights.shape[1]
+    k, (d, n, s) = mixtures.weights.shape[1], data.shape
+    parts = math.gcd(n, max(1, LANES // s))
+    n //= parts
+
+    def over_lanes(a: Float[Array, "... s"]) -> Float[Array, "... l"]:
+        return jnp.tile(a, parts)
+
     origins, components = _about_means(mixtures.components)
     coefficients, constants = jax.vmap(lambda c: c.natural())(components)
     constants = (constants + safe_log(mixtures.weights)).T
-    coefficients = jnp.moveaxis(coefficients, 0, -1)
+    constants, coefficients = over_lanes(constants), over_lanes(jnp.moveaxis(coefficients, 0, -1))
+    origins = None if origins is None else over_lanes(origins)
     one = jax.tree.map(lambda a: a[0], components)
 
     def features_of(points, j):
@@ -99,20 +107,28 @@ def _unrolled(
             [r, *(r * column for column in columns)]
             for r, columns in zip(responsibilities, features, strict=True)
         ]
-        return jax.tree.map(lambda a: a.sum(0), (weight * (largest + jnp.log(summed)), sums))
+        return jax.tree.map(_sum_rows, (weight * (largest + jnp.log(summed)), sums))
 
     def add(sums, block):
         return jax.tree.map(jnp.add, sums, over_block(*block)), None
 
-    d, n, s = data.shape
-    rows = math.gcd(n, max(1, TOGETHER // s))
-    blocks = jnp.moveaxis(data.reshape(d, -1, rows, s), 0, 1), sample_weight.reshape(-1, rows, s)
+    rows = math.gcd(n, ROWS)
+    shape = n // rows, rows, parts * s
+    blocks = jnp.moveaxis(data.reshape(d, *shape), 0, 1), sample_weight.reshape(shape)
     first = jax.tree.map(lambda a: a[0], blocks)
     zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(over_block, *first))
     totals, sums = _as_one(lambda *each: jax.lax.scan(add, zero, each)[0])(*blocks)
+    totals, sums = jax.tree.map(lambda a: a.reshape(parts, s).sum(0), (totals, sums))
     stacked = jnp.stack([jnp.stack(each, -1) for each in sums], 1)
     statistics = jax.vmap(lambda c, a: c.from_features(a[:, 0], a[:, 1:]))(components, stacked)
     return totals, statistics
+
+
+def _sum_rows(a: Float[Array, "n s"]) -> Float[Array, "s"]:
+    while len(a) > 1:
+        half = len(a) // 2
+        a = jnp.concatenate([a[:half] + a[half : 2 * half], a[2 * half :]])
+    return a[0]
 
 
 def _as_one(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,7 +23,7 @@ from gmm_jax.many_fits import ManyFits
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors import MaximumLikelihood
 
-ROUND = 6, 24
+ROUND = 6, 96
 """Fewest and most steps before sets that are done make room; multiples of three, after which
 accelerated steps begin again."""
 LANES = 16, 256
