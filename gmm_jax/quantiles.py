@@ -1,21 +1,21 @@
-"""Quantiles of one-dimensional mixtures, and highest-density regions of normal ones.
+"""Quantiles and highest-density regions of one-dimensional mixtures.
 
 These run in NumPy float64 on a handful of numbers, whatever the precision of the mixture.
 """
 
-import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from gmm_jax._pytree import rebuild
-from gmm_jax.families import MultivariateNormal, Normal
-from gmm_jax.landscape import modes
+from gmm_jax.families import Normal
 from gmm_jax.mixture import Mixture
 
 HALVINGS, FARTHEST = 64, 200
+GRID, MOST_COUNTS = 401, 1e7
 
 
 def icdf(mixture: Mixture, q: Any) -> np.ndarray:
@@ -38,7 +38,8 @@ def icdf(mixture: Mixture, q: Any) -> np.ndarray:
     share = np.asarray(q, np.float64)
     if not np.all((share >= 0) & (share <= 1)):
         raise ValueError(f"q must lie between 0 and 1, got {np.asarray(q).tolist()}.")
-    if not isinstance(mixture.components, Normal | MultivariateNormal):
+    mixture = _of_one_feature(mixture)
+    if not isinstance(mixture.components, Normal):
         return _by_cdf(mixture, share)
     line = _Line(mixture)
     lower = share <= 0.5
@@ -57,140 +58,157 @@ def icdf(mixture: Mixture, q: Any) -> np.ndarray:
     return np.where(tail > 0, found, np.where(lower, -np.inf, np.inf))
 
 
+def _of_one_feature(mixture: Mixture) -> Mixture:
+    features = mixture.components.event_shape
+    if features not in ((), (1,)):
+        raise TypeError(
+            "icdf and hdr are for one feature: take `marginal(j)` of a mixture of several first."
+        )
+    return mixture.marginal(0) if features else mixture
+
+
 def _by_cdf(mixture: Mixture, share: np.ndarray) -> np.ndarray:
     """Quantiles of components of which only the distribution function is known."""
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda a: jnp.asarray(a, np.float64), mixture)
-        cdf = jax.jit(exact.cdf)
-
-        def below(points: Any) -> np.ndarray:
-            return np.asarray(cdf(points)) < share
-
-        low, high = -np.ones_like(share), np.ones_like(share)
-        for _ in range(FARTHEST):
-            low, high = np.where(below(low), low, 4 * low), np.where(below(high), 4 * high, high)
-        for _ in range(2 * HALVINGS):
-            middle = low + (high - low) / 2
-            less = below(middle)
-            low, high = np.where(less, middle, low), np.where(less, high, middle)
-        whole = np.round(high)
-        jump = ~below(whole) & below(np.nextafter(whole, -np.inf))
-        found = np.where(jump, whole, high)
+    cdf = _Exact(mixture).cdf
+    low, high = -np.ones_like(share), np.ones_like(share)
+    for _ in range(FARTHEST):
+        low = np.where(cdf(low) < share, low, 4 * low)
+        high = np.where(cdf(high) < share, 4 * high, high)
+    for _ in range(2 * HALVINGS):
+        middle = low + (high - low) / 2
+        less = cdf(middle) < share
+        low, high = np.where(less, middle, low), np.where(less, high, middle)
+    whole = np.round(high)
+    jump = (cdf(whole) >= share) & (cdf(_below(whole)) < share)
+    found = np.where(jump, whole, high)
     return np.where(share == 0, -np.inf, np.where(share == 1, np.inf, found))
+
+
+def _below(points: np.ndarray) -> np.ndarray:
+    """The next smaller numbers; next to zero not the very next, which compiled code takes for 0."""
+    return points - np.spacing(np.maximum(np.abs(points), 1))
+
+
+class _Exact:
+    """Distribution function and log density in float64."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        self._mixture = jax.tree.map(lambda a: np.asarray(a, np.float64), mixture)
+
+    def cdf(self, points: Any) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(_cdf(self._mixture, np.asarray(points, np.float64)))
+
+    def log_density(self, points: Any) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(_log_density(self._mixture, np.asarray(points, np.float64)))
+
+
+@jax.jit
+def _cdf(mixture: Mixture, points: Array) -> Array:
+    return mixture.cdf(points)
+
+
+@jax.jit
+def _log_density(mixture: Mixture, points: Array) -> Array:
+    return mixture.log_prob(points)
 
 
 def hdr(mixture: Mixture, mass: float | int) -> list[tuple[float, float]]:
     """Find the smallest region that holds a share `mass`: where the density is high enough.
 
     Args:
-        mixture: A mixture of one-dimensional normals.
+        mixture: A mixture of one-dimensional components that have a `cdf`.
         mass: Between 0 and 1, both excluded.
 
     Returns:
-        Intervals in ascending order, in the data's unit: as many as stand apart.
+        Intervals in ascending order, in the data's unit: as many as stand apart. Of counts, the
+        first and the last of each run of numbers; together they hold at least `mass`.
 
     Raises:
-        TypeError: the components are not one-dimensional normals.
+        TypeError: the components have several features, no `cdf`, or are of numbers and of
+            counts.
         ValueError: a mass outside (0, 1).
     """
-    line = _Line(mixture)
     if not 0 < mass < 1:
         raise ValueError(f"mass must lie between 0 and 1, both excluded, got {mass!r}.")
-    peaks = modes(line.mixture)
-    valleys = np.array([line.valley(a, b) for a, b in itertools.pairwise(peaks)])
-    # The region above the lowest density of the central interval holds at least that interval.
-    ends = icdf(line.mixture, [(1 - mass) / 2, 1 - (1 - mass) / 2])
-    between = valleys[(valleys > ends[0]) & (valleys < ends[1])]
-    low = line.log_density(np.concatenate([ends, between])).min()
-    high = line.log_density(peaks).max()
+    mixture = _of_one_feature(mixture)
+    exact = _Exact(mixture)
+    points = _places(mixture, mass)
+    whole = np.unique(np.round(points))
+    steps = exact.cdf(whole) - exact.cdf(_below(whole))
+    if steps.sum() < 1e-4:
+        return _continuous(exact, points, mass)
+    ends = icdf(mixture, [1e-6 * (1 - mass), 1 - 1e-6 * (1 - mass)])
+    if ends[1] - ends[0] > MOST_COUNTS:
+        raise ValueError(f"hdr of counts up to {ends[1]:.3g} would list too many numbers.")
+    whole = np.arange(np.floor(ends[0]), np.ceil(ends[1]) + 1)
+    steps = exact.cdf(whole) - exact.cdf(_below(whole))
+    if abs(steps.sum() - 1) > 1e-3 * (1 - mass):
+        raise TypeError("hdr is for numbers or for counts, not for a mixture of both.")
+    order = np.argsort(-steps, kind="stable")
+    chosen = np.sort(whole[order[: np.searchsorted(steps[order].cumsum(), mass) + 1]])
+    runs = np.split(chosen, np.flatnonzero(np.diff(chosen) > 1) + 1)
+    return [(float(run[0]), float(run[-1])) for run in runs]
+
+
+def _places(mixture: Mixture, mass: float) -> np.ndarray:
+    """Points at which every component is looked at: its quantiles, far into the tails."""
+    odds = np.linspace(-1, 1, GRID) * (np.log(1e6) - np.log1p(-mass))
+    shares = np.exp(-np.logaddexp(0, -odds))
+    points = []
+    for i in np.flatnonzero(np.asarray(mixture.weights) > 0):
+        weights = np.zeros(mixture.n_components)
+        weights[i] = 1
+        alone = rebuild(Mixture, weights=jnp.asarray(weights), components=mixture.components)
+        points.append(icdf(alone, shares))
+    inside = np.unique(np.concatenate(points))
+    beyond = max(inside[-1] - inside[0], 1)
+    return np.concatenate([[inside[0] - beyond], inside, [inside[-1] + beyond]])
+
+
+def _continuous(exact: _Exact, points: np.ndarray, mass: float) -> list[tuple[float, float]]:
+    """Where the density exceeds the level above which lies `mass`, by bisection of the level."""
+    heights = exact.log_density(points)
+
+    def region(level: float) -> np.ndarray:
+        above = heights >= level
+        edges = np.flatnonzero(above[1:] != above[:-1])
+        left, right, rising = points[edges], points[edges + 1], above[edges + 1]
+        for _ in range(HALVINGS):
+            middle = left + (right - left) / 2
+            inner = (exact.log_density(middle) >= level) == rising
+            left, right = np.where(inner, left, middle), np.where(inner, middle, right)
+        return np.where(rising, right, left).reshape(-1, 2)
+
+    finite = heights[1:-1][np.isfinite(heights[1:-1])]
+    low, high = finite.min(), finite.max()
     for _ in range(HALVINGS):
         level = (low + high) / 2
-        if line.outside(line.above(level, peaks, valleys)) < 1 - mass:
+        below, above = exact.cdf(region(level)).reshape(-1, 2).T
+        if (above - below).sum() > mass:
             low = level
         else:
             high = level
-    return line.above(low, peaks, valleys)
+    return [(float(a), float(b)) for a, b in region(low)]
 
 
 class _Line:
-    """Parameters of the components that have weight, and what follows from them."""
+    """Parameters of the normal components that have weight, and what follows from them."""
 
     def __init__(self, mixture: Mixture) -> None:
-        components = mixture.components
-        normal = isinstance(components, Normal | MultivariateNormal)
-        if not normal or components.event_shape not in ((), (1,)):
-            raise TypeError(
-                "icdf and hdr of normal components, and hdr at all, are for one feature of normal "
-                "components: take `marginal(j)` of a mixture of several features first."
-            )
-        scales = (
-            components.scales if isinstance(components, Normal) else components.scale_trils[:, 0]
-        )
-        arrays = (mixture.weights, components.means, scales)
-        weights, means, scales = (np.asarray(a, np.float64).ravel() for a in arrays)
+        components: Any = mixture.components
+        arrays = (mixture.weights, components.means, components.scales)
+        weights, means, scales = (np.asarray(a, np.float64) for a in arrays)
         used = weights > 0
         self.weights = weights[used] / weights[used].sum()
         self.means, self.scales = means[used], scales[used]
-        self.mixture = rebuild(
-            Mixture,
-            weights=self.weights,
-            components=rebuild(Normal, means=self.means, scales=self.scales),
-        )
 
     def standardised(self, x: Any) -> Any:
         return (np.asarray(x)[..., None] - self.means) / self.scales
-
-    def log_density(self, x: Any) -> Any:
-        peak = np.log(self.weights / self.scales) - 0.5 * np.log(2 * np.pi)
-        return np.logaddexp.reduce(peak - self.standardised(x) ** 2 / 2, -1)
 
     def log_tail(self, x: Any, side: int) -> Any:
         """Log of the share below x (side 1) or above it (side -1)."""
         from scipy.special import log_ndtr
 
         return np.logaddexp.reduce(np.log(self.weights) + log_ndtr(side * self.standardised(x)), -1)
-
-    def outside(self, region: list[tuple[float, float]]) -> float:
-        """The share that lies in none of the intervals, from the smaller tail of each component."""
-        from scipy.special import ndtr
-
-        edges = [-np.inf, *np.ravel(region), np.inf]
-        z = self.standardised(edges)
-        low, high = z[::2], z[1::2]
-        right = low > 0
-        shares = ndtr(np.where(right, -low, high)) - ndtr(np.where(right, -high, low))
-        return float((self.weights * shares).sum())
-
-    def valley(self, low: float, high: float) -> float:
-        """The minimum of the density between two neighbouring peaks."""
-        for _ in range(2 * HALVINGS):
-            middle = low + (high - low) / 2
-            z = self.standardised(middle)
-            terms = np.log(self.weights / self.scales) - z**2 / 2
-            shares = np.exp(terms - terms.max())
-            falling = (shares * z / self.scales).sum() > 0
-            low, high = (middle, high) if falling else (low, middle)
-        return low
-
-    def above(
-        self, level: float, peaks: np.ndarray, valleys: np.ndarray
-    ) -> list[tuple[float, float]]:
-        """Where the log density exceeds `level`: one interval between low valleys."""
-        heights = -np.log(self.scales) - 0.5 * np.log(2 * np.pi)
-        reach = self.scales * (1 + np.sqrt(2 * np.maximum(heights - level, 0)))
-        ends = (self.means - reach).min(), (self.means + reach).max()
-        stops = np.concatenate([ends[:1], valleys, ends[1:]])
-        high = self.log_density(peaks) >= level
-        deep = self.log_density(stops) < level
-        deep[[0, -1]] = True
-        starts = self._crossing(stops[:-1][high & deep[:-1]], peaks[high & deep[:-1]], level)
-        finishes = self._crossing(stops[1:][high & deep[1:]], peaks[high & deep[1:]], level)
-        return list(zip(starts.tolist(), finishes.tolist(), strict=True))
-
-    def _crossing(self, low: np.ndarray, high: np.ndarray, level: float) -> np.ndarray:
-        """Where the log density reaches `level` on the way from `low` to `high`."""
-        for _ in range(HALVINGS):
-            middle = low + (high - low) / 2
-            below = self.log_density(middle) < level
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return high

@@ -7,7 +7,21 @@ import pytest
 from scipy import integrate, optimize, stats
 
 import gmm_jax
-from gmm_jax import Bernoulli, Mixture, MultivariateNormal, Normal, fit
+from gmm_jax import (
+    Bernoulli,
+    Exponential,
+    Gamma,
+    Heterogeneous,
+    Mixture,
+    MultivariateNormal,
+    Normal,
+    PointMass,
+    Poisson,
+    Product,
+    StudentT,
+    Uniform,
+    fit,
+)
 
 
 def random_mixture(seed, k=3, d=4):
@@ -229,6 +243,64 @@ def test_a_fit_of_two_features_predicts_one_from_the_other():
                                spread * stats.norm.ppf(0.75), rtol=1e-3)  # fmt: skip
 
 
+def test_regions_of_skewed_and_bounded_components(x64):
+    mixture = Mixture([0.6, 0.4], Gamma([3.0, 40.0], [1.0, 2.0]))
+    (a, b), (c, d) = mixture.hdr(0.8)
+    ends = np.array([a, b, c, d])
+    density = [0.6, 0.4] @ stats.gamma.pdf(ends, [[3], [40]], scale=[[1], [0.5]])
+    np.testing.assert_allclose(density, density[0], rtol=1e-6)
+    shares = [0.6, 0.4] @ stats.gamma.cdf(ends, [[3], [40]], scale=[[1], [0.5]])
+    np.testing.assert_allclose(shares[1] - shares[0] + shares[3] - shares[2], 0.8, rtol=1e-9)
+    ((low, high),) = Mixture([1.0], Exponential([2.0])).hdr(0.9)
+    np.testing.assert_allclose([low, high], [0, np.log(10) / 2], atol=1e-9)
+    heavy = Mixture([1.0], StudentT([5.0], [2.0], [3.0])).hdr(0.99)
+    np.testing.assert_allclose(heavy, [5 + 2 * stats.t.ppf([0.005, 0.995], 3)], rtol=1e-7)
+    noisy = Mixture([0.9, 0.1], Heterogeneous([Normal([0.0], [1.0]), Uniform([-20.0], [20.0])]))
+    ((low, high),) = noisy.hdr(0.5)
+    np.testing.assert_allclose(0.9 * (2 * stats.norm.cdf(high) - 1) + 0.1 * high / 20, 0.5)
+
+
+def test_regions_of_counts_are_runs_of_the_most_probable(x64):
+    weights, rates = np.array([0.5, 0.5]), np.array([2.0, 30.0])
+    counts = np.arange(200)
+    mass = stats.poisson.pmf(counts[:, None], rates) @ weights
+    runs = Mixture(weights, Poisson(rates)).hdr(0.7)
+    inside = ((counts[:, None] >= np.min(runs, 1)) & (counts[:, None] <= np.max(runs, 1))).any(1)
+    assert len(runs) == 2
+    assert mass[inside].min() > mass[~inside].max()
+    assert mass[inside].sum() >= 0.7 > mass[inside].sum() - mass[inside].min()
+    spiked = Mixture([0.3, 0.7], Heterogeneous([PointMass([0.0]), Poisson([9.0])]))
+    assert spiked.hdr(0.2) == [(0.0, 0.0)]
+
+
+def test_mixed_tables_split_into_what_is_known_and_the_rest(x64):
+    normal = MultivariateNormal.from_covariances(
+        [[0.0, 1.0], [3.0, -1.0]], [[[2.0, 0.8], [0.8, 1.0]], [[1.0, -0.3], [-0.3, 0.5]]]
+    )
+    scales = np.array([1.5, 0.5])
+    mixture = Mixture(
+        [0.4, 0.6],
+        Product((Poisson([2.0, 7.0]), normal, Normal([1.0, 4.0], scales)), (1, (3, 0), 2)),
+    )
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=5), rng.poisson(4, 5), rng.normal(2, 2, (5, 2))])
+    for dims in ([1], [0], [2, 0], [1, 3], [0, 1, 2], [3, 0, 2]):
+        rest = [j for j in range(4) if j not in dims]
+        known = mixture.marginal(dims).log_prob(rows[:, dims])
+        given = [mixture.condition(dims, row[dims]).log_prob(row[rest]) for row in rows]
+        np.testing.assert_allclose(known + np.array(given), mixture.log_prob(rows), rtol=1e-10)
+        holes = rows.copy()
+        holes[:, rest] = np.nan
+        np.testing.assert_allclose(known, mixture.log_prob(holes), rtol=1e-10)
+    np.testing.assert_allclose(mixture.marginal(1).cdf(3.0),
+                               stats.poisson.cdf(3, [2, 7]) @ [0.4, 0.6], rtol=1e-10)  # fmt: skip
+    np.testing.assert_allclose(mixture.marginal(0).icdf(0.5), 1, atol=2)
+    rates = Mixture([0.4, 0.6], Poisson([[2.0, 5.0], [7.0, 1.0]]))
+    np.testing.assert_allclose(
+        rates.condition(0, 3.0).weights, rates.marginal(0).responsibilities(3.0), rtol=1e-10
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -243,7 +315,14 @@ def test_a_fit_of_two_features_predicts_one_from_the_other():
         (lambda m: m.marginal(0).icdf(1.5), ValueError, "q must lie between 0 and 1"),
         (lambda m: m.marginal(0).hdr(1), ValueError, "mass must lie between 0 and 1"),
         (lambda m: m.marginal(0).marginal(0), TypeError, "marginal is not for Normal"),
-        (lambda m: Mixture([1], Bernoulli([0.5])).hdr(0.5), TypeError, "for one feature of normal"),
+        (lambda m: Mixture([1], Bernoulli([[0.5, 0.5]])).hdr(0.5), TypeError, "for one feature"),
+        (
+            lambda m: Mixture(
+                [0.5, 0.5], Heterogeneous([PointMass([0.0]), Normal([0.0], [1.0])])
+            ).hdr(0.5),
+            TypeError,
+            "not for a mixture of both",
+        ),
         (lambda m: Mixture([1], Bernoulli([[0.5, 0.5]])).icdf(0.5), TypeError, "for one feature"),
     ],
 )

@@ -1,5 +1,6 @@
 """What `fit` is asked to fit: a family, or families put together, and its parameters by name."""
 
+import functools
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jax import Array
 from gmm_jax.families.limits import Outline, Sharing
 
 
+@functools.lru_cache(maxsize=256)
 def blank(kind: Any, k: int, event: tuple[int, ...]) -> Any:
     """k components whose leaves are shapes."""
 

@@ -1,6 +1,6 @@
 """Normal components: one number a point, or d independent features."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
 from gmm_jax._pytree import pytree, rebuild, set_fields
-from gmm_jax.families import _split
 from gmm_jax.families.kinds import blend
 from gmm_jax.families.limits import Limits, Outline, Sharing
 from gmm_jax.families.parametric import Parametric
@@ -181,20 +180,6 @@ class Normal(Parametric):
         """Share of each component below each point, of one feature."""
         standardised = (data[:, None] - self.means) / self.scales
         return jax.scipy.special.ndtr(standardised).reshape(len(data), -1)
-
-    def marginal(self, dims: Any) -> "Normal":
-        """The components of some features; of a single number, one-dimensional ones."""
-        chosen = _split.features(dims, *self.event_shape)
-        index = chosen[0] if np.ndim(dims) == 0 else np.array(chosen)
-        return rebuild(type(self), means=self.means[:, index], scales=self.scales[:, index])
-
-    def condition(self, dims: Any, values: Any) -> tuple["Normal", Float[Array, "k"]]:
-        """The components of the other features, and the log density of the known `values`."""
-        known = _split.features(dims, *self.event_shape, some_left=True)
-        row = _split.as_row(values, len(known), self.means.dtype)
-        rest = [j for j in range(self.event_shape[0]) if j not in known]
-        log_prob = self.marginal(known).log_prob(row[None])[0]
-        return self.marginal(rest), log_prob
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -1,5 +1,6 @@
 """Components described by parameters with names, one entry per component and feature."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -9,6 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax._pytree import columns_of, rebuild
+from gmm_jax.families import _split
 
 CHANGES = {
     "real": (lambda x: x, lambda x: x),
@@ -20,10 +22,12 @@ CHANGES = {
 
 
 class Parametric:
-    """What follows from the parameters alone, whatever the density.
+    """What follows from the parameters alone, whatever the density of each independent feature.
 
     A family that inherits it says in `supports` what each of its parameters may be.
     """
+
+    log_prob: Callable[[Any], Any]
 
     supports: ClassVar[dict[str, str]]
     """The parameters in order, each with a word of `CHANGES`."""
@@ -56,6 +60,19 @@ class Parametric:
     def columns(self) -> dict[str, np.ndarray]:
         """Parameters by name, (k,), one column a feature where there are several; for tables."""
         return columns_of(**{name: value for name, (value, _) in self._described().items()})
+
+    def marginal(self, dims: Any) -> Any:
+        """The components of some features; of a single number, one-dimensional ones."""
+        chosen = _split.features(dims, *self.event_shape)
+        index = chosen[0] if np.ndim(dims) == 0 else np.array(chosen)
+        return self._with({name: a[:, index] for name, (a, _) in self._described().items()})
+
+    def condition(self, dims: Any, values: Any) -> tuple[Any, Float[Array, "k"]]:
+        """The components of the other features, and the log density of the known `values`."""
+        known = _split.features(dims, *self.event_shape, some_left=True)
+        row = _split.as_row(values, len(known), self._leading.dtype)
+        rest = [j for j in range(self.event_shape[0]) if j not in known]
+        return self.marginal(rest), self.marginal(known).log_prob(row[None])[0]
 
     def unconstrained(self) -> Any:
         """The same structure with numbers that may take any value."""

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._pytree import pytree, rebuild, set_fields, static
+from gmm_jax.families import _split
 from gmm_jax.families.kinds import embedded, seen
 from gmm_jax.families.limits import Outline
 from gmm_jax.families.parts import KindOf, Parts, PartStatistics
@@ -121,6 +122,56 @@ class Product(Parts):
         own = zip(self.parts, self._split(data), strict=True)
         return self._joined([part.impute(x, responsibilities) for part, x in own])
 
+    def marginal(self, dims: Any) -> Any:
+        """The components of some features; of a single number, one-dimensional ones."""
+        chosen = _split.features(dims, *self.event_shape)
+        own = {
+            i: [place for place in _numbers(columns) if place in chosen]
+            for i, columns in enumerate(self.columns_of_parts)
+        }
+        parts = {i: self._part(i, places) for i, places in own.items() if places}
+        if np.ndim(dims) == 0:
+            (part,) = parts.values()
+            return part.marginal(0) if part.event_shape else part
+        columns = tuple(
+            chosen.index(own[i][0])
+            if not part.event_shape
+            else tuple(chosen.index(place) for place in own[i])
+            for i, part in parts.items()
+        )
+        return rebuild(type(self), parts=tuple(parts.values()), columns_of_parts=columns)
+
+    def condition(self, dims: Any, values: Any) -> tuple["Product", Float[Array, "k"]]:
+        """The components of the other features, and the log density of the known `values`."""
+        known = _split.features(dims, *self.event_shape, some_left=True)
+        row = _split.as_row(values, len(known), self.order.dtype)
+        rest = [j for j in range(self.event_shape[0]) if j not in known]
+        left, log_prob = [], jnp.zeros(self.n_components, row.dtype)
+        columns: list[Columns] = []
+        for i, (part, group) in enumerate(zip(self.parts, self.columns_of_parts, strict=True)):
+            places = _numbers(group)
+            seen = [place for place in places if place in known]
+            given = row[np.array([known.index(place) for place in seen], int)]
+            unseen = tuple(rest.index(place) for place in places if place in rest)
+            if not unseen:
+                point = given if part.event_shape else given[0]
+                log_prob = log_prob + self._part(i, seen).log_prob(point[None])[0]
+                continue
+            if seen:
+                part, density = part.condition([places.index(place) for place in seen], given)
+                log_prob = log_prob + density
+            left.append(part)
+            columns.append(unseen if part.event_shape else unseen[0])
+        product = rebuild(type(self), parts=tuple(left), columns_of_parts=tuple(columns))
+        return product, log_prob
+
+    def _part(self, i: int, places: Sequence[int]) -> Any:
+        """A part's components of some of its columns."""
+        part, columns = self.parts[i], _numbers(self.columns_of_parts[i])
+        if len(places) == len(columns):
+            return part
+        return part.marginal([columns.index(place) for place in places])
+
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Product":
         d = self.event_shape[0]
         numpy: Any = jnp if isinstance(shift, Array) or isinstance(scale, Array) else np
@@ -199,6 +250,10 @@ class ProductOf(KindOf):
 
 def _take(data: Any, columns: Columns) -> Any:
     return data[:, columns] if isinstance(columns, int) else data[:, np.array(columns)]
+
+
+def _numbers(columns: Columns) -> list[int]:
+    return [columns] if isinstance(columns, int) else list(columns)
 
 
 def _check_components(parts: tuple[Any, ...]) -> None:
