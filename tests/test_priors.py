@@ -41,17 +41,20 @@ MATRIX = np.array([[2.0, 0.5], [0.5, 1.0]])
 NUMBERS = np.array([1.1, -0.4, 0.3, 2.5, 2.2, -1.0])
 PAIRS = np.column_stack([NUMBERS, [0.2, 1.4, -0.3, 2.0, 0.9, -1.2]])
 PRIORS = {
-    "NormalInverseGamma": (NormalInverseGamma(0.5, 0.4, 2.5, 1.5), NUMBERS),
-    "NormalInverseGamma 2-D": (NormalInverseGamma(0.5, 0.4, 2.5, [[1.5, 0.7]]), PAIRS),
-    "NormalInverseWishart": (NormalInverseWishart([0.5, 0.0], 0.4, 4.5, MATRIX), PAIRS),
-    "BetaBernoulli": (BetaBernoulli(1.5, 2.5), np.array([0.0, 1, 1, 0, 1, 1])),
-    "DirichletCategorical": (
+    "NormalInverseGamma": lambda: (NormalInverseGamma(0.5, 0.4, 2.5, 1.5), NUMBERS),
+    "NormalInverseGamma 2-D": lambda: (NormalInverseGamma(0.5, 0.4, 2.5, [[1.5, 0.7]]), PAIRS),
+    "NormalInverseWishart": lambda: (NormalInverseWishart([0.5, 0.0], 0.4, 4.5, MATRIX), PAIRS),
+    "BetaBernoulli": lambda: (BetaBernoulli(1.5, 2.5), np.array([0.0, 1, 1, 0, 1, 1])),
+    "DirichletCategorical": lambda: (
         DirichletCategorical([1.5, 2.0, 2.5]),
         np.array([0.0, 2, 1, 1, 2, 2]),
     ),
-    "GammaPoisson": (GammaPoisson(2.5, 0.4), np.array([0.0, 3, 1, 9, 11, 7])),
-    "GammaExponential": (GammaExponential(2.5, 1.5), np.array([0.2, 3, 1.4, 0.7, 5.1, 0.3])),
-    "ProductPrior": (
+    "GammaPoisson": lambda: (GammaPoisson(2.5, 0.4), np.array([0.0, 3, 1, 9, 11, 7])),
+    "GammaExponential": lambda: (
+        GammaExponential(2.5, 1.5),
+        np.array([0.2, 3, 1.4, 0.7, 5.1, 0.3]),
+    ),
+    "ProductPrior": lambda: (
         ProductPrior([NormalInverseGamma(0.5, 0.4, 2.5, 1.5), GammaPoisson(2.5, 0.4)]),
         np.column_stack([NUMBERS, [0.0, 3, 1, 9, 11, 7]]),
     ),
@@ -60,7 +63,7 @@ PRIORS = {
 
 @pytest.fixture(params=PRIORS)
 def case(request, x64):
-    components, data = PRIORS[request.param]
+    components, data = PRIORS[request.param]()
     return MixturePrior([1.5, 1.5], components), jnp.asarray(data)
 
 
@@ -110,7 +113,7 @@ def wishart_marginal(x, mean, count, df, matrix):
 
 @pytest.mark.parametrize("name", CLOSED)
 def test_marginal_likelihoods_have_closed_forms(name, x64):
-    components, data = PRIORS[name]
+    components, data = PRIORS[name]()
     np.testing.assert_allclose(log_marginal(components, jnp.asarray(data)), CLOSED[name](data))
 
 
@@ -220,7 +223,7 @@ def exact_evidence(prior, data):
 
 @pytest.mark.parametrize("name", ["NormalInverseWishart", "GammaPoisson", "DirichletCategorical"])
 def test_sampling_finds_the_evidence(name, x64):
-    components, data = PRIORS[name]
+    components, data = PRIORS[name]()
     data = jnp.asarray(data[:5])
     prior = MixturePrior([1.5, 1.5], components)
     result = gmm_jax.fit(np.asarray(data), 2, prior=prior, n_particles=8000)

@@ -54,7 +54,9 @@ def test_coffee_blends():
 
 
 def test_marble_factories():
-    np.testing.assert_allclose(run("family=gmm_jax.Bernoulli")["shares"].mixture.weights, [0.6, 0.4], atol=1e-6)
+    np.testing.assert_allclose(
+        run("family=gmm_jax.Bernoulli")["shares"].mixture.weights, [0.6, 0.4], atol=1e-6
+    )
 
 
 def test_a_model_of_your_own():

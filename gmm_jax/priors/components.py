@@ -70,9 +70,7 @@ class ComponentPrior(ABC):
     def sample(self, key: Array) -> Any:
         """Draw components, when every hyperparameter is written out."""
         sites, values = self.sites(), {}
-        for (name, site), own in zip(
-            sites.items(), jax.random.split(key, len(sites)), strict=True
-        ):
+        for (name, site), own in zip(sites.items(), jax.random.split(key, len(sites)), strict=True):
             values[name] = (site(values) if callable(site) else site).sample(own)
         return self.assemble(**values)
 

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
-from jax import Array
 from jaxtyping import Float
 
 from gmm_jax._pytree import pytree, rebuild
