@@ -27,7 +27,6 @@ from gmm_jax.families import (
 from gmm_jax.fitting import fit
 from gmm_jax.mixture import Mixture
 from gmm_jax.posterior_fit import PosteriorFit
-from gmm_jax.priors import DirichletNormalGamma
 from gmm_jax.results import PointFit
 
 if TYPE_CHECKING:
@@ -36,6 +35,13 @@ if TYPE_CHECKING:
     from gmm_jax.fitting.many import fit_many
     from gmm_jax.fitting.streaming import fit_chunks
     from gmm_jax.many_fits import ManyFits
+    from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
+    from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
+    from gmm_jax.priors.mixtures import MixturePrior
+    from gmm_jax.priors.normal_gamma import DirichletNormalGamma, NormalGamma
+    from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
+    from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
+    from gmm_jax.priors.products import ProductPrior
     from gmm_jax.sampling import importance_resample
     from gmm_jax.selection import Selection, select
 
@@ -43,23 +49,32 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Bernoulli",
+    "BetaBernoulli",
     "Categorical",
     "ChunkedFit",
+    "DirichletCategorical",
     "DirichletNormalGamma",
     "Exponential",
     "FitWarning",
     "Gamma",
+    "GammaExponential",
+    "GammaPoisson",
     "Heterogeneous",
     "ManyFits",
     "Mixture",
+    "MixturePrior",
     "MultivariateNormal",
     "MultivariateStudentT",
     "Normal",
+    "NormalGamma",
+    "NormalInverseGamma",
+    "NormalInverseWishart",
     "PointFit",
     "PointMass",
     "Poisson",
     "PosteriorFit",
     "Product",
+    "ProductPrior",
     "Selection",
     "StudentT",
     "Uniform",
@@ -73,13 +88,23 @@ __all__ = [
 ]
 
 LATER = {
+    "BetaBernoulli": "gmm_jax.priors.conjugate_shares",
     "ChunkedFit": "gmm_jax.chunked_fit",
+    "DirichletCategorical": "gmm_jax.priors.conjugate_shares",
+    "DirichletNormalGamma": "gmm_jax.priors.normal_gamma",
+    "GammaExponential": "gmm_jax.priors.conjugate_rates",
+    "GammaPoisson": "gmm_jax.priors.conjugate_rates",
     "ManyFits": "gmm_jax.many_fits",
+    "MixturePrior": "gmm_jax.priors.mixtures",
+    "NormalGamma": "gmm_jax.priors.normal_gamma",
+    "NormalInverseGamma": "gmm_jax.priors.normal_inverse_gamma",
+    "NormalInverseWishart": "gmm_jax.priors.normal_inverse_wishart",
+    "ProductPrior": "gmm_jax.priors.products",
     "Selection": "gmm_jax.selection",
     "fit_chunks": "gmm_jax.fitting.streaming",
     "fit_many": "gmm_jax.fitting.many",
-    "select": "gmm_jax.selection",
     "importance_resample": "gmm_jax.sampling",
+    "select": "gmm_jax.selection",
 }
 """What is imported when it is first used, so that `import gmm_jax` stays quick."""
 

@@ -62,10 +62,11 @@ def _fit_file(options: argparse.Namespace) -> None:
     result = fit(data, options.components, prior=prior, key=key)
     print(f"{len(data)} points of {', '.join(names)}")
     if prior is not None:
+        own = prior.components
         print(
             f"prior: weights ~ Dirichlet({options.concentration:g}), means ~ "
-            f"Normal({prior.mean:.6g}, {prior.mean_scale:.6g}), standard deviations ~ "
-            f"Gamma(shape {prior.shape:.6g}, rate {prior.rate:.6g})"
+            f"Normal({own.mean:.6g}, {own.mean_scale:.6g}), standard deviations ~ "
+            f"Gamma(shape {own.shape:.6g}, rate {own.rate:.6g})"
         )
     print(result)
     if options.plot:

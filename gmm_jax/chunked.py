@@ -14,7 +14,7 @@ from gmm_jax._data import Frame
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 from gmm_jax.table import log_joint
 
 BLOCK, BLOCKS = 8192, 8

@@ -11,10 +11,10 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import gammaln
+from jax.scipy.special import gammaln, xlog1py, xlogy
 from jaxtyping import Float
 
-from gmm_jax._numerics import log_gamma
+from gmm_jax._numerics import log_gamma, triangle, triangle_inverse
 from gmm_jax._pytree import pytree
 
 
@@ -97,6 +97,149 @@ class IndependentGamma:
             - gammaln(self.shape)
         )
         return jnp.where(value > 0, density, -jnp.inf)
+
+
+@pytree
+class IndependentInverseGamma:
+    """Independent inverse gammas (shape and rate): one over a gamma, one for each entry."""
+
+    shape: Float[Array, "k ..."]
+    rate: Float[Array, "k ..."]
+
+    def sample(self, key: Array) -> Float[Array, "k ..."]:
+        return self.rate * jnp.exp(-log_gamma(key, self.shape))
+
+    def log_prob(self, value: Float[Array, "k ..."]) -> Float[Array, ""]:
+        return self.log_prob_each(value).sum()
+
+    def log_prob_each(self, value: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
+        """Log density of every entry; minus infinity at and below zero."""
+        _same_shape(value, self.shape)
+        safe = jnp.where(value > 0, value, 1)
+        density = (
+            self.shape * jnp.log(self.rate)
+            - (self.shape + 1) * jnp.log(safe)
+            - self.rate / safe
+            - gammaln(self.shape)
+        )
+        return jnp.where(value > 0, density, -jnp.inf)
+
+
+@pytree
+class IndependentBeta:
+    """Independent betas, one for each entry."""
+
+    a: Float[Array, "k ..."]
+    b: Float[Array, "k ..."]
+
+    def sample(self, key: Array) -> Float[Array, "k ..."]:
+        logs = log_gamma(key, jnp.stack([self.a, self.b]))
+        return jax.nn.sigmoid(logs[0] - logs[1])
+
+    def log_prob(self, value: Float[Array, "k ..."]) -> Float[Array, ""]:
+        return self.log_prob_each(value).sum()
+
+    def log_prob_each(self, value: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
+        """Log density of every entry; minus infinity outside of 0 to 1."""
+        _same_shape(value, self.a)
+        inside = (value >= 0) & (value <= 1)
+        safe = jnp.where(inside, value, 0.5)
+        constant = gammaln(self.a + self.b) - gammaln(self.a) - gammaln(self.b)
+        density = xlogy(self.a - 1, safe) + xlog1py(self.b - 1, -safe) + constant
+        return jnp.where(inside, density, -jnp.inf)
+
+
+@pytree
+class IndependentDirichlet:
+    """Independent Dirichlets over the last axis."""
+
+    concentration: Float[Array, "k ... c"]
+
+    def sample(self, key: Array) -> Float[Array, "k ... c"]:
+        return jax.nn.softmax(log_gamma(key, self.concentration), -1)
+
+    def log_prob(self, value: Float[Array, "k ... c"]) -> Float[Array, ""]:
+        return self.log_prob_each(value).sum()
+
+    def log_prob_each(self, value: Float[Array, "k ... c"]) -> Float[Array, "k ..."]:
+        """Log density of every row; minus infinity for rows that are no shares."""
+        _same_shape(value, self.concentration)
+        a = self.concentration
+        on_simplex = jnp.all(value >= 0, -1) & (jnp.abs(value.sum(-1) - 1) < 1e-3)
+        constant = gammaln(a.sum(-1)) - gammaln(a).sum(-1)
+        density = xlogy(a - 1, jnp.maximum(value, 0)).sum(-1) + constant
+        return jnp.where(on_simplex, density, -jnp.inf)
+
+
+@pytree
+class MultivariateNormals:
+    """Independent multivariate normals, given by lower triangles of their covariances."""
+
+    mean: Float[Array, "... k d"]
+    scale_tril: Float[Array, "... k d d"]
+
+    def sample(self, key: Array) -> Float[Array, "... k d"]:
+        normals = jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self.mean + (self.scale_tril @ normals[..., None])[..., 0]
+
+    def log_prob(self, value: Float[Array, "k d"]) -> Float[Array, ""]:
+        return self.log_prob_each(value).sum()
+
+    def log_prob_each(self, value: Float[Array, "k d"]) -> Float[Array, "k"]:
+        """Log density of every row."""
+        _same_shape(value, self.mean)
+        off = triangle_inverse(self.scale_tril) @ (value - self.mean)[..., None]
+        d = self.mean.shape[-1]
+        squared = (off[..., 0] ** 2).sum(-1)
+        return -0.5 * squared - _log_diagonal(self.scale_tril) - 0.5 * d * jnp.log(2 * jnp.pi)
+
+
+@pytree
+class InverseWishart:
+    """Independent inverse Wisharts over covariances, with mean scale_matrix / (df - d - 1)."""
+
+    df: Float[Array, "... k"]
+    scale_matrix: Float[Array, "... k d d"]
+
+    def sample(self, key: Array) -> Float[Array, "... k d d"]:
+        """Invert a Wishart matrix drawn by Bartlett's decomposition [1].
+
+        [1] Smith and Hocking (1972), "Wishart variate generator", algorithm AS 53.
+        """
+        d = self.scale_matrix.shape[-1]
+        squares_key, normals_key = jax.random.split(key)
+        dtype = self.scale_matrix.dtype
+        shapes = (self.df[..., None] - jnp.arange(d, dtype=dtype)) / 2
+        diagonal = jnp.sqrt(2) * jnp.exp(log_gamma(squares_key, shapes) / 2)
+        normals = jnp.tril(jax.random.normal(normals_key, self.scale_matrix.shape, dtype), -1)
+        bartlett = normals + diagonal[..., None] * jnp.eye(d, dtype=dtype)
+        # With C C' the scale matrix, C (B B')^-1 C' is a draw.
+        root = triangle(self.scale_matrix) @ jnp.swapaxes(triangle_inverse(bartlett), -1, -2)
+        return root @ jnp.swapaxes(root, -1, -2)
+
+    def log_prob(self, value: Float[Array, "k d d"]) -> Float[Array, ""]:
+        return self.log_prob_each(value).sum()
+
+    def log_prob_each(self, value: Float[Array, "k d d"]) -> Float[Array, "k"]:
+        """Log density of every matrix; minus infinity where it is not positive definite."""
+        _same_shape(value, self.scale_matrix)
+        d = value.shape[-1]
+        tril, scale_tril = triangle(value), triangle(self.scale_matrix)
+        ratio = triangle_inverse(tril) @ scale_tril
+        half, i = self.df / 2, jnp.arange(d)
+        log_gamma_d = gammaln(half[..., None] - i / 2).sum(-1) + d * (d - 1) / 4 * jnp.log(jnp.pi)
+        density = (
+            self.df * _log_diagonal(scale_tril)
+            - (self.df + d + 1) * _log_diagonal(tril)
+            - 0.5 * (ratio**2).sum((-1, -2))
+            - half * d * jnp.log(2)
+            - log_gamma_d
+        )
+        return jnp.where(jnp.isnan(density), -jnp.inf, density)
+
+
+def _log_diagonal(triangles: Array) -> Array:
+    return jnp.log(jnp.diagonal(triangles, axis1=-2, axis2=-1)).sum(-1)
 
 
 def _same_shape(value: Array, parameter: Array) -> None:

@@ -26,7 +26,7 @@ from gmm_jax.families.limits import Limits
 from gmm_jax.initial import components_around, uniforms_shape
 from gmm_jax.labellings import log_permanent, sample_permutation
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 
 MOST_COMPONENTS = 10
 """Beyond this the sum over labellings costs too much."""

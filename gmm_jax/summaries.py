@@ -1,12 +1,11 @@
 """Tables that people read."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from gmm_jax import em
-from gmm_jax.families import Normal
 from gmm_jax.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -95,12 +94,15 @@ def _label_free(fit: "PosteriorFit") -> list[str]:
         f"{count}: {share:.3f}" for count, share in enumerate(fit.occupied()) if share >= 0.0005
     )
     weights = np.asarray(fit.draws.weights)
-    means = np.asarray(cast(Normal, fit.draws.components).means)
-    centre = np.einsum("sk,sk...->s...", weights, means).reshape(len(weights), -1)[:, 0]
+    means = getattr(fit.draws.components, "means", None)
+    middle = []
+    if means is not None:
+        centre = np.einsum("sk,sk...->s...", weights, means).reshape(len(weights), -1)[:, 0]
+        middle.append(f"mean of the mixture {_interval(centre)}")
     return [
         "The draws don't tell these components apart (the intervals of neighbouring means "
         "overlap), so a table of components would mislead. Without labels:",
-        f"mean of the mixture {_interval(centre)}",
+        *middle,
         f"components that hold data, probability of each number: {probabilities}",
     ]
 

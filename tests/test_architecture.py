@@ -16,7 +16,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"_warnings", "_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
     {"_checks", "_chunks", "_sets"},
     {"diagnostics", "distributions", "families", "labellings", "proportions"},
-    {"initial", "mean_and_scale", "mixture"},
+    {"initial", "mixture"},
     {"table"},
     {"landscape", "priors"},
     {"quantiles"},

@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 
 from gmm_jax import Bernoulli, DirichletNormalGamma, Mixture, Normal, em
 from gmm_jax.families.limits import Limits
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 
 WEIGHTS, MEANS, SCALES = [0.5, 0.3, 0.2], [-1.0, 0.3, 1.0], [1.0, 0.5, 2.0]
 FLOOR = 1e-6

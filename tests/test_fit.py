@@ -355,7 +355,7 @@ def test_multivariate_normals_find_correlations(x64):
 
 def test_a_prior_of_one_number_a_component_is_so_for_as_many_features():
     prior = DirichletNormalGamma(concentration=1, mean=[0, 9], mean_scale=1, shape=2, rate=1)
-    np.testing.assert_array_equal(prior.spread(2, (2,)).mean, [[0, 0], [9, 9]])
-    np.testing.assert_array_equal(prior.spread(2, (3,)).mean, [[0, 0, 0], [9, 9, 9]])
+    np.testing.assert_array_equal(prior.spread(2, (2,)).components.mean, [[0, 0], [9, 9]])
+    np.testing.assert_array_equal(prior.spread(2, (3,)).components.mean, [[0, 0, 0], [9, 9, 9]])
     with pytest.raises(ValueError, match="one row of features for all"):
         prior.spread(3, (2,))

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, stats
 
 from gmm_jax.distributions import IndependentGamma, IndependentNormal
-from gmm_jax.mean_and_scale import mean_and_scale
+from gmm_jax.priors.mean_and_scale import mean_and_scale
 
 GRID = np.linspace(-14, 5, 40_001)
 """Of log scales, for the reference."""

@@ -12,7 +12,7 @@ import gmm_jax
 from gmm_jax import Mixture, MultivariateStudentT, StudentT, em
 from gmm_jax.families.limits import Limits, Sharing
 from gmm_jax.plotting import paper
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 
 MEANS = np.array([[-1.0, 2.0, 0.5], [4.0, 0.0, 1.0]])
 TRILS = np.array(

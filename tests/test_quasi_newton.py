@@ -7,9 +7,18 @@ import pytest
 from scipy import optimize, stats
 
 import gmm_jax
-from gmm_jax import Mixture, MultivariateNormal, Normal, Poisson, StudentT, em, quasi_newton
+from gmm_jax import (
+    DirichletNormalGamma,
+    Mixture,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    StudentT,
+    em,
+    quasi_newton,
+)
 from gmm_jax.families.limits import ALONE, Limits, Sharing
-from gmm_jax.priors import DirichletNormalGamma, MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 
 
 def overlapping(n=600, apart=1.5, seed=0):

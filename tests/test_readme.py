@@ -13,14 +13,16 @@ README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def run(block: str) -> dict:
+def run(words: str) -> dict:
+    """What the one block with these words defines."""
+    (block,) = (block for block in BLOCKS if words in block)
     names: dict = {}
     exec(compile(block, str(README), "exec"), names)
     return names
 
 
 def test_ten_lines(capsys):
-    names = run(BLOCKS[0])
+    names = run("# no prior: EM")
     point, posterior = names["point"], names["posterior"]
     np.testing.assert_allclose(point.mixture.weights, [0.4, 0.6], atol=1e-5)
     np.testing.assert_allclose(point.mixture.components.means, [350.25, 500.0], atol=1e-4)
@@ -30,8 +32,20 @@ def test_ten_lines(capsys):
     assert "log evidence" in capsys.readouterr().out
 
 
+def test_a_prior_for_any_family():
+    names = run("GammaPoisson")
+    assert names["posterior"].log_evidence_error < 0.05
+    np.testing.assert_allclose(names["mode"].mixture.components.rates, [1, 9.5], atol=0.6)
+
+
+def test_a_density_of_your_own():
+    names = run("Wrapped.of")
+    fitted = gmm_jax.fit(names["waits"], 2, family=names["family"]).mixture
+    np.testing.assert_allclose(fitted.components.parameters["loc"], [2, 9], atol=0.15)
+
+
 def test_coffee_blends():
-    names = run(BLOCKS[1])
+    names = run("decision_boundaries()}")
     components = names["fitted"].mixture.components
     np.testing.assert_allclose(components.means, [62, 80, 96], atol=1.5)
     np.testing.assert_allclose(components.scales, [3, 2.5, 4], atol=1)
@@ -40,11 +54,13 @@ def test_coffee_blends():
 
 
 def test_marble_factories():
-    np.testing.assert_allclose(run(BLOCKS[2])["shares"].mixture.weights, [0.6, 0.4], atol=1e-6)
+    np.testing.assert_allclose(
+        run("family=gmm_jax.Bernoulli")["shares"].mixture.weights, [0.6, 0.4], atol=1e-6
+    )
 
 
 def test_a_model_of_your_own():
-    names = run(BLOCKS[3])
+    names = run("importance_resample")
     spread = np.sqrt(101)
     components = [np.exp(-((4.2 - m) ** 2) / 202) / (spread * np.sqrt(2 * np.pi)) for m in (0, 5)]
     exact = np.log(0.3 * components[0] + 0.7 * components[1])
@@ -57,20 +73,20 @@ def test_a_model_of_your_own():
 
 
 def test_how_many_components():
-    selection = run(BLOCKS[4])["selection"]
+    selection = run("gmm_jax.select(")["selection"]
     assert selection.best.mixture.n_components == 2
     assert selection.best.bic == pytest.approx(123.4532, abs=1e-3)
 
 
 def test_standard_errors():
-    errors = run(BLOCKS[5])["errors"]
+    errors = run("standard_errors")["errors"]
     expected = [1.9843 / 8**0.5, 1.7795 / 12**0.5]
     np.testing.assert_allclose(errors.components.means, expected, rtol=1e-3)
 
 
 def test_one_feature_given_another():
     """By Bayes' rule and linear regression within each component."""
-    names = run(BLOCKS[6])
+    names = run("people.condition")
     slopes, gaps = np.array([30 / 40, 35 / 45]), 172 - np.array([165, 178])
     shares = stats.norm.pdf(gaps, 0, np.sqrt([40, 45]))
     shares = shares / shares.sum()
@@ -82,7 +98,7 @@ def test_one_feature_given_another():
 
 
 def test_mixed_tables_with_holes_and_noise():
-    names = run(next(block for block in BLOCKS if "Product.of" in block))
+    names = run("Product.of")
     assert not np.isnan(names["completed"]).any()
     means = np.sort(names["fitted"].mixture.components.parts[0].means)
     np.testing.assert_allclose(means, [15, 40], atol=2)
@@ -93,7 +109,7 @@ def test_mixed_tables_with_holes_and_noise():
 
 
 def test_many_sets_and_chunks():
-    names = run(next(block for block in BLOCKS if "fit_many" in block))
+    names = run("fit_many")
     assert len(names["many"]) == 100
     for name in ("streamed", "later"):
         np.testing.assert_allclose(names[name].mixture.components.means, [0, 6], atol=0.15)
@@ -101,7 +117,7 @@ def test_many_sets_and_chunks():
 
 def test_data_on_several_devices():
     """With whatever devices there are; `test_sharding` has eight."""
-    names = run(next(block for block in BLOCKS if "NamedSharding" in block))
+    names = run("NamedSharding")
     assert names["fitted"].log_likelihood == pytest.approx(
         gmm_jax.fit(names["points"], 2).log_likelihood, abs=0.5
     )

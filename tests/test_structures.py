@@ -15,7 +15,7 @@ from gmm_jax._numerics import triangle_inverse
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.limits import Limits, Sharing
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 
 K, D = 3, 2
 SHARING = {

@@ -151,8 +151,13 @@ class Levels:
         return f"Categorical with {self.n_levels} categories"
 
     def check(self, data: np.ndarray) -> None:
-        """Accept whole numbers from 0."""
+        """Accept whole numbers from 0, below the number of categories."""
         Categorical.check(data)
+        if np.nanmax(data) >= self.n_levels:
+            raise ValueError(
+                f"data has category {int(np.nanmax(data))} but only {self.n_levels} categories, "
+                f"numbered from 0, are known."
+            )
 
     def count_free(self, limits: Limits) -> int:
         """How many numbers are free."""

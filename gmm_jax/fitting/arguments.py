@@ -280,7 +280,8 @@ def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...], sharing
         raise TypeError(
             f"prior must be a prior such as DirichletNormalGamma(...), got {type(prior).__name__}."
         )
-    if prior.family is not family:
+    implied = jax.eval_shape(lambda key: prior.sample(key, k, event), jax.random.key(0))
+    if _outline(implied.components) != _outline(kinds.blank(family, k, event)):
         raise ValueError(
             f"prior is {type(prior).__name__}, which is for {prior.family.__name__} components, "
             f"not {family.__name__}."
@@ -289,4 +290,9 @@ def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...], sharing
         raise ValueError(
             "shared parameters (and tied or spherical covariances) cannot be combined with a prior."
         )
-    prior.sites(k, event)
+
+
+def _outline(components: Any) -> tuple[Any, list[tuple[int, ...]]]:
+    """What components are made of."""
+    leaves, structure = jax.tree.flatten(components)
+    return structure, [leaf.shape for leaf in leaves]

@@ -21,7 +21,7 @@ from gmm_jax.fitting.point import ADVICE, SCALE_FLOOR, TOL, around_points
 from gmm_jax.initial import STARTS, uniforms_shape
 from gmm_jax.many_fits import ManyFits
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 
 ROUND = 6, 96
 """Fewest and most steps before sets that are done make room; multiples of three, after which

@@ -17,7 +17,7 @@ from gmm_jax.fitting import setting
 from gmm_jax.fitting.sharded import Sharded
 from gmm_jax.initial import components_around, uniforms_shape
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 from gmm_jax.results import PointFit
 
 SCALE_FLOOR = 1e-5

@@ -77,9 +77,9 @@ def fit_posterior(
 
 
 def _in_order(draws: Any) -> Any:
-    """Sort the components of every draw by their first mean."""
-    means = draws.components.means
-    order = np.argsort(means.reshape(*means.shape[:2], -1)[:, :, 0], axis=1, kind="stable")
+    """Sort the components of every draw by their first mean, or other leading parameter."""
+    order = np.asarray(jax.vmap(lambda components: jnp.asarray(components.order))(draws.components))
+    order = np.argsort(order, axis=1, kind="stable")
     return jax.tree.map(
         lambda a: np.take_along_axis(a, order.reshape(order.shape + (1,) * (a.ndim - 2)), 1), draws
     )

@@ -36,7 +36,7 @@ def choose_frame(
     constant = np.ptp(points[weight > 0], axis=0) == 0
     if not np.any(constant):
         return frame
-    expected = float(np.mean(np.asarray(prior.shape) / np.asarray(prior.rate)))
+    expected = np.mean(np.asarray(getattr(prior.components, "typical_scale", 1.0)))
     unit = np.where(constant, np.exp2(np.round(np.log2(expected))), frame.unit)
     return Frame(frame.centre, unit)
 

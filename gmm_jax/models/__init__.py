@@ -53,7 +53,7 @@ gmm_jax.models.checked.AddressError: there is no address 'scale'; the nearest is
 
 from gmm_jax.models.checked import AddressError, Checked, checked
 from gmm_jax.models.mixtures import (
-    MixturePrior,
+    Prior,
     bayesian_mixture,
     marginal_bayesian_mixture,
     point,
@@ -72,7 +72,7 @@ from gmm_jax.models.target import importance_target
 __all__ = [
     "AddressError",
     "Checked",
-    "MixturePrior",
+    "Prior",
     "bayesian_mixture",
     "checked",
     "component",

@@ -6,7 +6,6 @@ import jax
 from genjax import GFI, Fn, gen
 from jaxtyping import Array, ArrayLike, Float
 
-from gmm_jax.distributions import Distribution
 from gmm_jax.families import Family
 from gmm_jax.mixture import Mixture
 from gmm_jax.models.checked import Checked, checked
@@ -20,11 +19,11 @@ from gmm_jax.models.sites import (
 
 
 @runtime_checkable
-class MixturePrior(Protocol):
+class Prior(Protocol):
     """What a prior must offer: its parameters as named sites, and the mixture they make."""
 
-    def sites(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, Distribution]:
-        """Name and distribution of each parameter."""
+    def sites(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, Any]:
+        """Name and `Distribution` of each parameter, or a function of those before it."""
         ...
 
     def mixture(self, **values: Array) -> Mixture:
@@ -74,7 +73,7 @@ def points(n: int) -> Checked:
 
 
 def bayesian_mixture(
-    prior: MixturePrior, n_components: int, n: int, event_shape: tuple[int, ...] = ()
+    prior: Prior, n_components: int, n: int, event_shape: tuple[int, ...] = ()
 ) -> Checked:
     """Make the generative function of `n` points of a mixture with unknown parameters.
 
@@ -106,7 +105,7 @@ def bayesian_mixture(
 
 
 def marginal_bayesian_mixture(
-    prior: MixturePrior, n_components: int, n: int, event_shape: tuple[int, ...] = ()
+    prior: Prior, n_components: int, n: int, event_shape: tuple[int, ...] = ()
 ) -> Checked:
     """Make the same model with the components that produced the points summed out.
 
@@ -137,13 +136,15 @@ def marginal_bayesian_mixture(
 
 
 def _bayesian(
-    prior: MixturePrior, n_components: int, event_shape: tuple[int, ...], observe: GFI
+    prior: Prior, n_components: int, event_shape: tuple[int, ...], observe: GFI
 ) -> Checked:
     sites = prior.sites(n_components, event_shape)
 
     @gen
     def model() -> Mixture:
-        values: dict[str, Any] = {name: site(own) @ name for name, own in sites.items()}
+        values: dict[str, Any] = {}
+        for name, own in sites.items():
+            values[name] = site(own(values) if callable(own) else own) @ name
         # Within jit the mixture is built without a look at the numbers: impossible ones have
         # density zero rather than raise an error.
         mixture = jax.jit(prior.mixture)(**values)

@@ -14,7 +14,7 @@ from gmm_jax._warnings import warn
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.point import BLOCK, TOL
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors import MaximumLikelihood
+from gmm_jax.priors.mixtures import MaximumLikelihood
 from gmm_jax.results import PointFit
 from gmm_jax.standard_errors.parameters import StandardErrors, assemble, flatten, limits_of
 from gmm_jax.table import log_joint

@@ -1,0 +1,152 @@
+"""What all priors of components share; a new one is a new file with what is abstract here.
+
+A prior of components is plain data, one array a hyperparameter: one number for all components, or
+one per component. `sites` says what its parameters are and how they are distributed; EM takes
+`mode` of it, samplers take `given`.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import ArrayLike, Float
+
+from gmm_jax._checks import as_floats, positive
+from gmm_jax._pytree import rebuild, set_fields
+from gmm_jax.families.limits import Limits
+
+
+class ComponentPrior(ABC):
+    """Independent components, each from a distribution that may be its own."""
+
+    family: ClassVar[Any]
+    """What the components are."""
+    supports: ClassVar[dict[str, str]]
+    """The hyperparameters in order, each "real" or "positive"."""
+    ranks: ClassVar[dict[str, int]] = {}
+    """The fewest axes of which the first is the components', where that is not 1."""
+
+    def __post_init__(self) -> None:
+        for name, word in self.supports.items():
+            value = as_floats(name, getattr(self, name))
+            if word == "positive":
+                positive(name, value)
+            set_fields(self, **{name: value})
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether all components have the same prior (known hyperparameters only)."""
+        return all(is_one(getattr(self, n), self.ranks.get(n, 1)) for n in self.supports)
+
+    def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Of every hyperparameter, written out for each component and feature."""
+        return dict.fromkeys(self.supports, (n_components, *event_shape))
+
+    def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> Any:
+        """The same with every hyperparameter written out for each component and feature.
+
+        Raises:
+            ValueError: a hyperparameter is for another number of components or features.
+        """
+        shapes = self.shapes(n_components, event_shape).items()
+        return self._with(
+            {n: fit_to(n, getattr(self, n), shape, self.ranks.get(n, 1)) for n, shape in shapes}
+        )
+
+    def _with(self, values: dict[str, Any]) -> Any:
+        return rebuild(type(self), **(vars(self) | values))
+
+    def assemble(self, **values: Array) -> Any:
+        """The components with these parameters."""
+        return rebuild(self.family, **values)
+
+    def values(self, components: Any) -> dict[str, Array]:
+        """The parameters of components, by the names of `sites`."""
+        return dict(vars(components))
+
+    def sample(self, key: Array) -> Any:
+        """Draw components, when every hyperparameter is written out."""
+        sites, values = self.sites(), {}
+        for (name, site), own in zip(sites.items(), jax.random.split(key, len(sites)), strict=True):
+            values[name] = (site(values) if callable(site) else site).sample(own)
+        return self.assemble(**values)
+
+    def log_prob(self, components: Any) -> Float[Array, "k"]:
+        """Log density of the parameters of each component."""
+        return self._log_prob(self.values(components))
+
+    def log_prob_matched(self, components: Any) -> Float[Array, "k k"]:
+        """Log density of every component (column) in the place of every other (row)."""
+
+        def in_every_place(one: dict[str, Array]) -> Array:
+            k = components.n_components
+            return self._log_prob(
+                {name: jnp.broadcast_to(a, (k, *a.shape)) for name, a in one.items()}
+            )
+
+        return jax.vmap(in_every_place, out_axes=1)(self.values(components))
+
+    def _log_prob(self, values: dict[str, Array]) -> Float[Array, "k"]:
+        total: Any = 0
+        for name, site in self.sites().items():
+            own = site(values) if callable(site) else site
+            each = own.log_prob_each(values[name])
+            total = total + each.reshape(len(each), -1).sum(1)
+        return total
+
+    @abstractmethod
+    def sites(self) -> dict[str, Any]:
+        """Distribution of each parameter, when every hyperparameter is written out.
+
+        In place of one that depends on those before it stands a function of their values.
+        """
+
+    @abstractmethod
+    def given(self, components: Any, statistics: Any, floor: Float[Array, ""]) -> Any:
+        """The distribution given `statistics` taken at `components`.
+
+        It has `sample` and `log_prob_matched`; of a conjugate prior it is one of its kind.
+        """
+
+    @abstractmethod
+    def mode(self, components: Any, statistics: Any, limits: Limits) -> Any:
+        """The components where the density of `given` is highest, but for what is held."""
+
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> Any:
+        """The prior for `shift + scale * x` when this is that for x: the same unless it says so."""
+        return self
+
+
+def is_one(value: Array | np.ndarray, rank: int = 1) -> bool:
+    """Whether all components have the same entries."""
+    array = np.asarray(value)
+    return array.ndim < rank or bool(np.all(array == array[:1]))
+
+
+def fit_to(
+    name: str, value: Array | np.ndarray, shape: tuple[int, ...], rank: int = 1
+) -> Array | np.ndarray:
+    """Give every component, and feature, its own copy of a hyperparameter.
+
+    Raises:
+        ValueError: it is for another number of them.
+    """
+    if value.ndim == rank == 1 and len(shape) == 2 and value.shape[0] == shape[0]:
+        value = value[:, None]
+    whole = value.ndim >= rank and value.shape[:1] not in ((1,), shape[:1])
+    if value.ndim > len(shape) or (value.ndim and whole) or not _broadcasts(value.shape, shape):
+        expected = f"{shape[0]} components" + (f" of {shape[1:]}" if shape[1:] else "")
+        raise ValueError(
+            f"{name} of the prior has shape {value.shape} but the mixture has {expected}: give "
+            "one number for all, or one per component"
+            + (", or one row of features for all, [[...]]." if len(shape) == 2 else ".")
+        )
+    numpy: Any = np if isinstance(value, np.ndarray) else jnp
+    return numpy.broadcast_to(value, shape)
+
+
+def _broadcasts(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return all(a in (1, b) for a, b in zip(own[::-1], shape[::-1], strict=False))

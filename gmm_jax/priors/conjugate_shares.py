@@ -1,0 +1,114 @@
+"""The conjugate priors of Bernoulli and categorical components."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax._pytree import pytree, rebuild
+from gmm_jax.distributions import IndependentBeta, IndependentDirichlet
+from gmm_jax.families import Bernoulli, Categorical
+from gmm_jax.families.categorical import Levels
+from gmm_jax.families.limits import Limits
+from gmm_jax.families.separable import Sums, ratio
+from gmm_jax.priors.components import ComponentPrior
+
+
+@pytree
+class BetaBernoulli(ComponentPrior):
+    """probs ~ Beta(a, b), of `Bernoulli` components; conjugate.
+
+    Args:
+        a: Prior ones, more or less: 1 and 1 make every probability equally likely.
+        b: Prior zeros.
+
+    Each is one number for all components, or one per component (with several features, one row
+    of features per component).
+
+    Raises:
+        ValueError: not positive.
+
+    Example:
+        >>> from gmm_jax import BetaBernoulli, MixturePrior
+        >>> sorted(MixturePrior(1, BetaBernoulli(a=2, b=2)).sites(2))
+        ['probs', 'weights']
+    """
+
+    a: Float[Array, "..."]
+    b: Float[Array, "..."]
+
+    family: ClassVar[Any] = Bernoulli
+    supports: ClassVar[dict[str, str]] = {"a": "positive", "b": "positive"}
+
+    def sites(self) -> dict[str, Any]:
+        return {"probs": IndependentBeta(self.a, self.b)}
+
+    def given(
+        self, components: Bernoulli, statistics: Sums, floor: Float[Array, ""]
+    ) -> "BetaBernoulli":
+        ones = statistics.sums[0]
+        zeros = components.counts(statistics) - ones
+        return self._with({"a": self.a + ones, "b": self.b + jnp.maximum(zeros, 0)})
+
+    def mode(self, components: Bernoulli, statistics: Sums, limits: Limits) -> Bernoulli:
+        """(a - 1) / (a + b - 2), of the conditional's a and b, or the end that is more probable."""
+        after = self.given(components, statistics, limits.floor)
+        ones, zeros = jnp.maximum(after.a - 1, 0), jnp.maximum(after.b - 1, 0)
+        probs = ratio(ones, ones + zeros, components.probs)
+        return rebuild(Bernoulli, probs=jnp.where(limits.held.probs, components.probs, probs))
+
+
+@pytree
+class DirichletCategorical(ComponentPrior):
+    """Rows of probs ~ Dirichlet(concentration), of `Categorical` components; conjugate.
+
+    Args:
+        concentration: One number for each of c categories, (c,) for all components, (k, c), or
+            with several features (k, d, c): prior counts, more or less.
+
+    Raises:
+        ValueError: not positive, or a single number, which doesn't say how many categories.
+
+    Example:
+        >>> from gmm_jax import DirichletCategorical, MixturePrior
+        >>> sorted(MixturePrior(1, DirichletCategorical([1, 1, 1])).sites(2))
+        ['probs', 'weights']
+    """
+
+    concentration: Float[Array, "... c"]
+
+    supports: ClassVar[dict[str, str]] = {"concentration": "positive"}
+    ranks: ClassVar[dict[str, int]] = {"concentration": 2}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.concentration.ndim:
+            raise ValueError(
+                "concentration must have one number for each category: write [1, 1, 1] for three."
+            )
+
+    @property
+    def family(self) -> Levels:
+        return Levels(self.concentration.shape[-1])
+
+    def assemble(self, *, probs: Array) -> Categorical:
+        return rebuild(Categorical, probs=probs)
+
+    def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        return {"concentration": (n_components, *event_shape, self.concentration.shape[-1])}
+
+    def sites(self) -> dict[str, Any]:
+        return {"probs": IndependentDirichlet(self.concentration)}
+
+    def given(
+        self, components: Categorical, statistics: Sums, floor: Float[Array, ""]
+    ) -> "DirichletCategorical":
+        return self._with({"concentration": self.concentration + statistics.sums[0]})
+
+    def mode(self, components: Categorical, statistics: Sums, limits: Limits) -> Categorical:
+        """Shares in proportion to the conditional's concentration less 1."""
+        after = self.given(components, statistics, limits.floor)
+        return components.mode(
+            Sums(statistics.counts, (jnp.maximum(after.concentration - 1, 0),)), limits
+        )

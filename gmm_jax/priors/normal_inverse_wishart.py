@@ -1,0 +1,138 @@
+"""The conjugate prior of multivariate normal components."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import ArrayLike, Float
+
+from gmm_jax._checks import as_floats
+from gmm_jax._numerics import triangle
+from gmm_jax._pytree import is_concrete, pytree, rebuild
+from gmm_jax.distributions import InverseWishart, MultivariateNormals
+from gmm_jax.families import MultivariateNormal
+from gmm_jax.families.limits import Limits
+from gmm_jax.families.multivariate_normal import SecondMoments
+from gmm_jax.priors.components import ComponentPrior
+
+
+@pytree
+class NormalInverseWishart(ComponentPrior):
+    """covariances ~ InverseWishart(df, scale_matrix), means ~ Normal(mean, covariance / mean_count).
+
+    Conjugate: after n points the distribution is of the same kind [1].
+
+    Args:
+        mean: d numbers where component means are expected, or one such row per component.
+        mean_count: How many points that expectation is worth; one number, or one per component.
+        df: Degrees of freedom, above d - 1: how many points what is known of a covariance is
+            worth; one number, or one per component.
+        scale_matrix: (d, d), or one per component; scale_matrix / (df + d + 1) is the most
+            probable covariance.
+
+    Raises:
+        ValueError: a mean_count or df that is not positive, a matrix that is not symmetric and
+            positive definite.
+
+    Example:
+        >>> import numpy as np
+        >>> from gmm_jax import MixturePrior, NormalInverseWishart
+        >>> components = NormalInverseWishart([0, 0], mean_count=0.1, df=4, scale_matrix=np.eye(2))
+        >>> sorted(MixturePrior(1, components).sites(3, (2,)))
+        ['covariances', 'means', 'weights']
+
+    [1] Murphy (2007), "Conjugate Bayesian analysis of the Gaussian distribution", section 9.
+    """
+
+    mean: Float[Array, "..."]
+    mean_count: Float[Array, "..."]
+    df: Float[Array, "..."]
+    scale_matrix: Float[Array, "... d d"]
+
+    family: ClassVar[Any] = MultivariateNormal
+    supports: ClassVar[dict[str, str]] = {
+        "mean": "real",
+        "mean_count": "positive",
+        "df": "positive",
+        "scale_matrix": "real",
+    }
+    ranks: ClassVar[dict[str, int]] = {"mean": 2, "scale_matrix": 3}
+
+    def __post_init__(self) -> None:
+        matrix = as_floats("scale_matrix", self.scale_matrix)
+        if matrix.ndim not in (2, 3) or matrix.shape[-1] != matrix.shape[-2]:
+            raise ValueError(f"scale_matrix must be (d, d) or (k, d, d), got shape {matrix.shape}.")
+        super().__post_init__()
+        if is_concrete((matrix, self.df)):
+            values = np.asarray(matrix, np.float64)
+            even = np.allclose(values, np.swapaxes(values, -1, -2), rtol=1e-4)
+            if not even or np.linalg.eigvalsh(values).min() <= 0:
+                raise ValueError("scale_matrix must be symmetric and positive definite.")
+            d = matrix.shape[-1]
+            if np.min(np.asarray(self.df)) <= d - 1:
+                raise ValueError(
+                    f"df must be above d - 1 = {d - 1} for {d} features, got {self.df}."
+                )
+
+    @property
+    def typical_scale(self) -> Float[Array, "... d"]:
+        """Standard deviations where the covariance is most probable."""
+        d = self.scale_matrix.shape[-1]
+        diagonal = jnp.diagonal(jnp.asarray(self.scale_matrix), axis1=-2, axis2=-1)
+        return jnp.sqrt(diagonal / (jnp.asarray(self.df)[..., None] + d + 1))
+
+    def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        k, d = n_components, *event_shape
+        return {"mean": (k, d), "mean_count": (k,), "df": (k,), "scale_matrix": (k, d, d)}
+
+    def sites(self) -> dict[str, Any]:
+        def means(values: dict[str, Array]) -> MultivariateNormals:
+            counts = jnp.asarray(self.mean_count)[..., None, None]
+            return MultivariateNormals(self.mean, triangle(values["covariances"] / counts))
+
+        return {"covariances": InverseWishart(self.df, self.scale_matrix), "means": means}
+
+    def assemble(self, *, means: Array, covariances: Array) -> MultivariateNormal:
+        return rebuild(MultivariateNormal, means=means, scale_trils=triangle(covariances))
+
+    def values(self, components: MultivariateNormal) -> dict[str, Array]:
+        trils = jnp.tril(components.scale_trils)
+        covariances = jnp.matmul(trils, jnp.swapaxes(trils, -1, -2), precision="highest")
+        return {"means": components.means, "covariances": covariances}
+
+    def given(
+        self, components: MultivariateNormal, statistics: SecondMoments, floor: Float[Array, ""]
+    ) -> "NormalInverseWishart":
+        counts, deviations, products = statistics
+        average = deviations / jnp.maximum(counts, jnp.finfo(counts.dtype).tiny)[:, None]
+        within = products - average[:, :, None] * deviations[:, None]
+        total = self.mean_count + counts
+        distance = components.means + average - self.mean
+        pull = self.mean_count * counts / total
+        outer = distance[:, :, None] * distance[:, None]
+        return rebuild(
+            type(self),
+            mean=self.mean + (counts / total)[:, None] * distance,
+            mean_count=total,
+            df=self.df + counts,
+            scale_matrix=self.scale_matrix + within + pull[:, None, None] * outer,
+        )
+
+    def mode(
+        self, components: MultivariateNormal, statistics: SecondMoments, limits: Limits
+    ) -> MultivariateNormal:
+        """The mean of the conditional, and scale_matrix / (df + d + 2) as the covariance."""
+        after = self.given(components, statistics, limits.floor)
+        means = jnp.where(limits.held.means, components.means, after.mean)
+        off = means - after.mean
+        outer = off[:, :, None] * off[:, None] * after.mean_count[:, None, None]
+        d = means.shape[1]
+        covariances = (after.scale_matrix + outer) / (after.df + d + 2)[:, None, None]
+        trils = jnp.where(limits.held.scale_trils, components.scale_trils, triangle(covariances))
+        return rebuild(MultivariateNormal, means=means, scale_trils=trils)
+
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "NormalInverseWishart":
+        scales = scale * np.ones(self.scale_matrix.shape[-1])
+        matrix = self.scale_matrix * scales[:, None] * scales
+        return self._with({"mean": shift + scale * self.mean, "scale_matrix": matrix})

@@ -1,0 +1,124 @@
+"""The prior of mixed tables: every part of the components has a prior of its own."""
+
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from jax import Array
+from jaxtyping import ArrayLike, Float
+
+from gmm_jax._pytree import pytree, rebuild, set_fields, static
+from gmm_jax.families import Product
+from gmm_jax.families.limits import Limits
+from gmm_jax.families.parts import PartStatistics
+from gmm_jax.families.product import Columns, ProductOf
+from gmm_jax.priors.components import ComponentPrior
+
+
+@pytree
+class ProductPrior(ComponentPrior):
+    """Independent priors for the parts of `Product` components.
+
+    Args:
+        parts: A prior of components for each part.
+        columns: For each part its column, or the tuple of its columns; by default part i is for
+            column i.
+
+    Raises:
+        ValueError: columns that don't fit.
+
+    Example:
+        >>> from gmm_jax import GammaPoisson, MixturePrior, NormalInverseGamma, ProductPrior
+        >>> parts = ProductPrior([NormalInverseGamma(0, 0.1, 2, 1), GammaPoisson(2, 0.5)])
+        >>> sorted(MixturePrior(1, parts).sites(2, (2,)))
+        ['parts[0].means', 'parts[0].variances', 'parts[1].rates', 'weights']
+    """
+
+    parts: tuple[Any, ...]
+    columns: tuple[Columns, ...] = static(default=())
+
+    supports: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        columns = tuple(self.columns) or tuple(range(len(self.parts)))
+        pairs = zip(self.parts, columns, strict=True)
+        kind = Product.of(*((part.family, own) for part, own in pairs))
+        set_fields(self, parts=tuple(self.parts), columns=kind.columns)
+
+    @property
+    def family(self) -> ProductOf:
+        return Product.of(*zip((part.family for part in self.parts), self.columns, strict=True))
+
+    @property
+    def exchangeable(self) -> bool:
+        return all(part.exchangeable for part in self.parts)
+
+    @property
+    def typical_scale(self) -> np.ndarray:
+        """The typical scales of the parts, 1 where they have none, in the order of the columns."""
+        scales = np.ones(sum(np.size(c) for c in self.columns))
+        for part, columns in zip(self.parts, self.columns, strict=True):
+            scales[np.asarray(columns)] = np.mean(getattr(part, "typical_scale", 1.0))
+        return scales
+
+    def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> "ProductPrior":
+        pairs = zip(self.parts, self.columns, strict=True)
+        shapes = [(part, () if isinstance(c, int) else (len(c),)) for part, c in pairs]
+        return self._with({"parts": tuple(part.spread(n_components, s) for part, s in shapes)})
+
+    def sites(self) -> dict[str, Any]:
+        return {
+            f"parts[{i}].{name}": _within(i, site)
+            for i, part in enumerate(self.parts)
+            for name, site in part.sites().items()
+        }
+
+    def assemble(self, **values: Array) -> Product:
+        parts = tuple(part.assemble(**_own(i, values)) for i, part in enumerate(self.parts))
+        return rebuild(Product, parts=parts, columns_of_parts=self.columns)
+
+    def values(self, components: Product) -> dict[str, Array]:
+        return {
+            f"parts[{i}].{name}": value
+            for i, (prior, part) in enumerate(zip(self.parts, components.parts, strict=True))
+            for name, value in prior.values(part).items()
+        }
+
+    def given(
+        self, components: Product, statistics: PartStatistics, floor: Float[Array, ""]
+    ) -> "ProductPrior":
+        rows = zip(self.parts, components.parts, statistics.parts, strict=True)
+        return self._with({"parts": tuple(p.given(own, s, floor) for p, own, s in rows)})
+
+    def sample(self, key: Array) -> Product:
+        keys = jax.random.split(key, len(self.parts))
+        drawn = tuple(part.sample(own) for part, own in zip(self.parts, keys, strict=True))
+        return rebuild(Product, parts=drawn, columns_of_parts=self.columns)
+
+    def log_prob_matched(self, components: Product) -> Float[Array, "k k"]:
+        pairs = zip(self.parts, components.parts, strict=True)
+        first, *rest = (part.log_prob_matched(own) for part, own in pairs)
+        return sum(rest, start=first)
+
+    def mode(self, components: Product, statistics: PartStatistics, limits: Limits) -> Product:
+        rows = zip(self.parts, components.parts, statistics.parts, strict=True)
+        modes = tuple(p.mode(own, s, limits.part(i)) for i, (p, own, s) in enumerate(rows))
+        return rebuild(Product, parts=modes, columns_of_parts=self.columns)
+
+    def affine(self, shift: ArrayLike, scale: ArrayLike) -> "ProductPrior":
+        d = sum(np.size(c) for c in self.columns)
+        shifts, scales = np.broadcast_to(shift, (d,)), np.broadcast_to(scale, (d,))
+        moved = tuple(
+            part.affine(shifts[np.asarray(c)], scales[np.asarray(c)])
+            for part, c in zip(self.parts, self.columns, strict=True)
+        )
+        return self._with({"parts": moved})
+
+
+def _own(i: int, values: dict[str, Array]) -> dict[str, Array]:
+    prefix = f"parts[{i}]."
+    return {n.removeprefix(prefix): a for n, a in values.items() if n.startswith(prefix)}
+
+
+def _within(i: int, site: Any) -> Any:
+    return (lambda values: site(_own(i, values))) if callable(site) else site
