@@ -22,8 +22,8 @@ from gmm_jax.families.limits import Limits
 class ComponentPrior(ABC):
     """Independent components, each from a distribution that may be its own."""
 
-    family: ClassVar[Any]
-    """What the components are."""
+    kind: ClassVar[Any]
+    """What the components are, where the hyperparameters don't matter for that."""
     supports: ClassVar[dict[str, str]]
     """The hyperparameters in order, each "real" or "positive"."""
     ranks: ClassVar[dict[str, int]] = {}
@@ -35,6 +35,11 @@ class ComponentPrior(ABC):
             if word == "positive":
                 positive(name, value)
             set_fields(self, **{name: value})
+
+    @property
+    def family(self) -> Any:
+        """What the components are, as `fit` takes it."""
+        return self.kind
 
     @property
     def exchangeable(self) -> bool:
@@ -61,7 +66,7 @@ class ComponentPrior(ABC):
 
     def assemble(self, **values: Array) -> Any:
         """The components with these parameters."""
-        return rebuild(self.family, **values)
+        return rebuild(self.kind, **values)
 
     def values(self, components: Any) -> dict[str, Array]:
         """The parameters of components, by the names of `sites`."""

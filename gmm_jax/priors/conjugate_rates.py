@@ -30,7 +30,7 @@ class GammaRates(ComponentPrior):
         after = self.given(components, statistics, limits.floor)
         rates = jnp.maximum((after.shape - 1) / after.rate, jnp.finfo(after.rate.dtype).eps ** 2)
         rates = jnp.where(limits.held.rates, components.rates, rates)
-        return rebuild(self.family, rates=rates)
+        return rebuild(self.kind, rates=rates)
 
 
 @pytree
@@ -58,7 +58,7 @@ class GammaPoisson(GammaRates):
     shape: Float[Array, "..."]
     rate: Float[Array, "..."]
 
-    family: ClassVar[Any] = Poisson
+    kind: ClassVar[Any] = Poisson
 
     def given(self, components: Poisson, statistics: Sums, floor: Float[Array, ""]) -> Any:
         after = {"shape": self.shape + statistics.sums[0]}
@@ -89,7 +89,7 @@ class GammaExponential(GammaRates):
     shape: Float[Array, "..."]
     rate: Float[Array, "..."]
 
-    family: ClassVar[Any] = Exponential
+    kind: ClassVar[Any] = Exponential
 
     def given(self, components: Exponential, statistics: Sums, floor: Float[Array, ""]) -> Any:
         after = {"shape": self.shape + components.counts(statistics)}

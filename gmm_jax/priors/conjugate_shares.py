@@ -38,7 +38,7 @@ class BetaBernoulli(ComponentPrior):
     a: Float[Array, "..."]
     b: Float[Array, "..."]
 
-    family: ClassVar[Any] = Bernoulli
+    kind: ClassVar[Any] = Bernoulli
     supports: ClassVar[dict[str, str]] = {"a": "positive", "b": "positive"}
 
     def sites(self) -> dict[str, Any]:
@@ -92,8 +92,8 @@ class DirichletCategorical(ComponentPrior):
     def family(self) -> Levels:
         return Levels(self.concentration.shape[-1])
 
-    def assemble(self, *, probs: Array) -> Categorical:
-        return rebuild(Categorical, probs=probs)
+    def assemble(self, **values: Array) -> Categorical:
+        return rebuild(Categorical, **values)
 
     def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         return {"concentration": (n_components, *event_shape, self.concentration.shape[-1])}

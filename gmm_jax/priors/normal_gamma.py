@@ -41,7 +41,7 @@ class NormalGamma(ComponentPrior):
     shape: Float[Array, "..."]
     rate: Float[Array, "..."]
 
-    family: ClassVar[Any] = Normal
+    kind: ClassVar[Any] = Normal
     supports: ClassVar[dict[str, str]] = {
         "mean": "real",
         "mean_scale": "positive",

@@ -48,7 +48,7 @@ class NormalInverseGamma(ComponentPrior):
     shape: Float[Array, "..."]
     rate: Float[Array, "..."]
 
-    family: ClassVar[Any] = Normal
+    kind: ClassVar[Any] = Normal
     supports: ClassVar[dict[str, str]] = {
         "mean": "real",
         "mean_count": "positive",
@@ -67,8 +67,9 @@ class NormalInverseGamma(ComponentPrior):
 
         return {"variances": IndependentInverseGamma(self.shape, self.rate), "means": means}
 
-    def assemble(self, *, means: Array, variances: Array) -> Normal:
-        return rebuild(Normal, means=means, scales=jnp.sqrt(variances))
+    def assemble(self, **values: Array) -> Normal:
+        scales = jnp.sqrt(values["variances"])
+        return rebuild(Normal, means=values["means"], scales=scales)
 
     def values(self, components: Normal) -> dict[str, Array]:
         return {"means": components.means, "variances": components.scales**2}

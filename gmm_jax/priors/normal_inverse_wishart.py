@@ -19,7 +19,7 @@ from gmm_jax.priors.components import ComponentPrior
 
 @pytree
 class NormalInverseWishart(ComponentPrior):
-    """covariances ~ InverseWishart(df, scale_matrix), means ~ Normal(mean, covariance / mean_count).
+    """covariances ~ InverseWishart(df, scale_matrix), means ~ N(mean, covariance / mean_count).
 
     Conjugate: after n points the distribution is of the same kind [1].
 
@@ -50,7 +50,7 @@ class NormalInverseWishart(ComponentPrior):
     df: Float[Array, "..."]
     scale_matrix: Float[Array, "... d d"]
 
-    family: ClassVar[Any] = MultivariateNormal
+    kind: ClassVar[Any] = MultivariateNormal
     supports: ClassVar[dict[str, str]] = {
         "mean": "real",
         "mean_count": "positive",
@@ -93,8 +93,9 @@ class NormalInverseWishart(ComponentPrior):
 
         return {"covariances": InverseWishart(self.df, self.scale_matrix), "means": means}
 
-    def assemble(self, *, means: Array, covariances: Array) -> MultivariateNormal:
-        return rebuild(MultivariateNormal, means=means, scale_trils=triangle(covariances))
+    def assemble(self, **values: Array) -> MultivariateNormal:
+        trils = triangle(values["covariances"])
+        return rebuild(MultivariateNormal, means=values["means"], scale_trils=trils)
 
     def values(self, components: MultivariateNormal) -> dict[str, Array]:
         trils = jnp.tril(components.scale_trils)

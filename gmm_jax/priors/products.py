@@ -1,8 +1,10 @@
 """The prior of mixed tables: every part of the components has a prior of its own."""
 
+import functools
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
@@ -97,8 +99,7 @@ class ProductPrior(ComponentPrior):
 
     def log_prob_matched(self, components: Product) -> Float[Array, "k k"]:
         pairs = zip(self.parts, components.parts, strict=True)
-        first, *rest = (part.log_prob_matched(own) for part, own in pairs)
-        return sum(rest, start=first)
+        return functools.reduce(jnp.add, (part.log_prob_matched(own) for part, own in pairs))
 
     def mode(self, components: Product, statistics: PartStatistics, limits: Limits) -> Product:
         rows = zip(self.parts, components.parts, statistics.parts, strict=True)
