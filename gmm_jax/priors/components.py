@@ -76,7 +76,7 @@ class ComponentPrior(ABC):
         """Draw components, when every hyperparameter is written out."""
         sites, values = self.sites(), {}
         for (name, site), own in zip(sites.items(), jax.random.split(key, len(sites)), strict=True):
-            values[name] = (site(values) if callable(site) else site).sample(own)
+            values[name] = resolved(site, values).sample(own)
         return self.assemble(**values)
 
     def log_prob(self, components: Any) -> Float[Array, "k"]:
@@ -97,8 +97,7 @@ class ComponentPrior(ABC):
     def _log_prob(self, values: dict[str, Array]) -> Float[Array, "k"]:
         total: Any = 0
         for name, site in self.sites().items():
-            own = site(values) if callable(site) else site
-            each = own.log_prob_each(values[name])
+            each = resolved(site, values).log_prob_each(values[name])
             total = total + each.reshape(len(each), -1).sum(1)
         return total
 
@@ -123,6 +122,11 @@ class ComponentPrior(ABC):
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> Any:
         """The prior for `shift + scale * x` when this is that for x: the same unless it says so."""
         return self
+
+
+def resolved(site: Any, values: dict[str, Array]) -> Any:
+    """The distribution of a parameter, given those before it."""
+    return site(values) if callable(site) else site
 
 
 def is_one(value: Array | np.ndarray, rank: int = 1) -> bool:
