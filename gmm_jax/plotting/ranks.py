@@ -34,7 +34,7 @@ def draw_ranks(
             ax.stairs(high, edges, baseline=low, fill=True, color=PALE)
             ax.stairs(expected, edges, color=GREY, baseline=None)
             ax.stairs(counts, edges, color=COLOURS[0], linewidth=2)
-            ax.set_title(title, loc="left")
+            ax.set_title(title, loc="left", fontsize="medium")
             ax.set_ylim(bottom=0)
             ax.set_xlabel("draws below the truth")
         for ax in axes[len(histograms) :]:

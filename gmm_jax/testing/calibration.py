@@ -49,7 +49,7 @@ class Calibration:
         """Draw a histogram of the ranks of each quantity; returns an array of matplotlib axes."""
         from gmm_jax.plotting.ranks import draw_ranks
 
-        titled = {f"{name}: p = {p:.2g}": self.histogram(name) for name, p in self.pvalues.items()}
+        titled = {f"{name}\np = {p:.2g}": self.histogram(name) for name, p in self.pvalues.items()}
         return draw_ranks(titled)
 
     def __str__(self) -> str:
@@ -156,15 +156,13 @@ def calibrate(
     ties = np.random.default_rng(np.asarray(jax.random.key_data(ties_key)))
 
     ranks = []
-    for i, (fit_key, data) in enumerate(
-        zip(jax.random.split(fits_key, n_replications), sets, strict=True)
-    ):
-        result = fit_function(fit_key, data)
+    for i, data in enumerate(sets):
+        result = fit_function(jax.random.fold_in(fits_key, i), data)
         draws = _thin(getattr(result, "draws", result), n_draws)
         both = jax.tree.map(lambda a, b, i=i: np.concatenate([a[i : i + 1], b]), truths, draws)
         values = jax.device_get(measure(both, jnp.asarray(data)))
         ranks.append({name: _rank(name, value, ties) for name, value in values.items()})
-    return Calibration(jax.tree.map(lambda *a: np.stack(a), *ranks), n_draws)
+    return Calibration(jax.tree.map(lambda *a: np.array(a), *ranks), n_draws)
 
 
 def _thin(draws: Any, n_draws: int) -> Any:
@@ -177,9 +175,9 @@ def _thin(draws: Any, n_draws: int) -> Any:
     return jax.tree.map(lambda a: np.asarray(a)[picked], draws)
 
 
-def _rank(name: str, values: np.ndarray, ties: np.random.Generator) -> np.ndarray:
+def _rank(name: str, values: np.ndarray, ties: np.random.Generator) -> int:
     """How many of the draws lie below the first value; ties go either way at random."""
     if np.isnan(values).any():
         raise ValueError(f"{name!r} is NaN: leave it out of quantities, or mend the fit.")
     truth, draws = values[0], values[1:]
-    return (draws < truth).sum() + ties.integers(0, (draws == truth).sum(), endpoint=True)
+    return int((draws < truth).sum() + ties.integers(0, (draws == truth).sum(), endpoint=True))

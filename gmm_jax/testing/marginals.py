@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 
 from gmm_jax.priors.normal_gamma import NormalGamma
 from gmm_jax.priors.products import ProductPrior
+from gmm_jax.testing.quantities import quick
 
 DEPTH = 45.0
 """Where the log integrand lies more than this below its peak it is left out."""
@@ -25,6 +26,8 @@ WIDEST = 0.1
 """Widest cell, in units of the log scale."""
 BLOCK = 512
 """How many groups are integrated at once."""
+FEW = 2**12
+"""For up to so many groups the optimiser takes longer than it saves."""
 
 
 def log_marginals(
@@ -67,7 +70,8 @@ def log_marginals(
 def _by_bayes(prior: Any, points: np.ndarray, groups: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
         prior = jax.tree.map(jnp.asarray, prior)
-        first, second = np.asarray(_bayes(prior, jnp.asarray(points), jnp.asarray(groups)))
+        compiled = quick(_bayes) if len(groups) <= FEW else jax.jit(_bayes)
+        first, second = np.asarray(compiled(prior, jnp.asarray(points), jnp.asarray(groups)))
     if not np.isfinite(first).all():
         raise ValueError(
             f"{type(prior).__name__} gives some of these points no density: check that data and "
@@ -82,7 +86,6 @@ def _by_bayes(prior: Any, points: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return first
 
 
-@jax.jit
 def _bayes(
     prior: Any, points: Float[Array, "n ..."], groups: Bool[Array, "g n"]
 ) -> Float[Array, "2 g k"]:
