@@ -115,20 +115,6 @@ def test_many_sets_and_chunks():
         np.testing.assert_allclose(names[name].mixture.components.means, [0, 6], atol=0.15)
 
 
-def test_whether_a_sampler_is_right(capsys):
-    """The evidence of three heads and two tails, whichever coins they came from, by brute force."""
-    names = run("gmm_jax.testing")
-    fitted, answer = names["posterior"], names["answer"]
-    error = fitted.log_evidence_error
-    assert fitted.log_evidence == pytest.approx(answer.log_evidence, abs=5 * error)
-    shares = np.random.default_rng(0).random(100_000)
-    coins = np.random.default_rng(1).beta(2, 1, (2, 100_000))
-    heads = shares * coins[0] + (1 - shares) * coins[1]
-    likelihood = heads**3 * (1 - heads) ** 2
-    assert answer.log_evidence == pytest.approx(np.log(likelihood.mean()), abs=0.02)
-    assert "not calibrated" in capsys.readouterr().out
-
-
 def test_data_on_several_devices():
     """With whatever devices there are; `test_sharding` has eight."""
     names = run("NamedSharding")
