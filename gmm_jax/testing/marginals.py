@@ -89,7 +89,7 @@ def _by_bayes(prior: Any, points: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def _bayes(
     prior: Any, points: Float[Array, "n ..."], groups: Bool[Array, "g n"]
 ) -> Float[Array, "2 g k"]:
-    start_key, *keys = jax.random.split(jax.random.key(0), 3)
+    start_key, two_keys = jax.random.split(jax.random.key(0))
     floor = jnp.zeros(())
     start = prior.sample(start_key)
 
@@ -107,7 +107,7 @@ def _bayes(
             likelihood = jnp.where(group[:, None], components.log_prob(points), 0).sum(0)
             return before + likelihood - after
 
-        return jnp.stack([at(key) for key in keys])
+        return jax.vmap(at)(jax.random.split(two_keys))
 
     return jnp.moveaxis(jax.lax.map(one, groups, batch_size=1024), 0, 1)
 
