@@ -24,8 +24,10 @@ from gmm_jax import (
     NormalInverseWishart,
     ProductPrior,
     gibbs,
+    importance,
 )
 from gmm_jax._pytree import pytree, rebuild
+from gmm_jax.mixture_posterior import FROM_PRIOR, Arguments
 from gmm_jax.testing import Calibration, calibrate, check_invariance, exact
 
 mpl.use("Agg")
@@ -306,13 +308,29 @@ def test_calibration_tells_sure_from_too_sure():
     assert "draws are too narrow" in str(wrong)
 
 
-def test_importance_sampling_is_calibrated():
-    def fit(key, data):
-        return gmm_jax.fit(data, 2, prior=COIN, n_particles=2000, proposal="prior", key=key)
+def test_importance_resampling_is_calibrated():
+    """The kernels alone; with the prior as proposal the weights are the likelihood."""
 
-    report = calibrate(fit, COIN, n_components=2, n_points=3, n_replications=40)
+    @jax.jit
+    def fit(key, data):
+        arguments = Arguments(data, jnp.ones(len(data)), COIN, None, jnp.zeros(2))
+        draw_key, pick_key = jax.random.split(key)
+        particles = FROM_PRIOR.propose(draw_key, arguments, 2000)
+        picked = importance.systematic(pick_key, FROM_PRIOR.log_weight(particles, arguments), 63)
+        return jax.tree.map(lambda a: a[picked], particles)
+
+    report = calibrate(fit, COIN, n_components=2, n_points=3, n_replications=120)
     assert report.passed, report
-    assert {len(ranks) for ranks in report.ranks.values()} == {40}
+    assert {len(ranks) for ranks in report.ranks.values()} == {120}
+
+
+@pytest.mark.slow
+def test_fits_are_calibrated():
+    def fit(key, data):
+        return gmm_jax.fit(data, 2, prior=POISSON, n_particles=1000, key=key)
+
+    report = calibrate(fit, POISSON, n_components=2, n_points=8, n_replications=60)
+    assert report.passed, report
 
 
 def test_ranks_are_tested_and_drawn():

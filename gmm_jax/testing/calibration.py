@@ -13,10 +13,8 @@ from jax.scipy.special import gammaincc
 from jaxtyping import Int
 
 from gmm_jax.fitting.arguments import whole
-from gmm_jax.testing.quantities import evaluate, label_free, quick
+from gmm_jax.testing.quantities import LEVEL, evaluate, label_free, quick
 
-LEVEL = 1e-3
-"""How often a calibrated method is rejected."""
 MOST_BINS = 16
 
 

@@ -11,10 +11,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax.fitting.arguments import whole
-from gmm_jax.testing.quantities import evaluate, every_parameter, quick
-
-LEVEL = 1e-3
-"""How often a correct kernel is rejected."""
+from gmm_jax.testing.quantities import LEVEL, evaluate, every_parameter, quick
 
 
 @dataclass(frozen=True, eq=False)

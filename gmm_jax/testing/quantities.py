@@ -1,4 +1,7 @@
-"""Numbers by which mixtures and data are compared: functions of both that return named scalars."""
+"""What both checks share: numbers by which mixtures and data are compared, and how to compile.
+
+`quantities` are functions of a mixture and data that return named scalars.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +15,8 @@ from jaxtyping import Float
 from gmm_jax.families import kinds
 from gmm_jax.mixture import Mixture
 
+LEVEL = 1e-3
+"""How often what is right is rejected."""
 UNOPTIMISED = "xla_backend_optimization_level"
 
 
