@@ -1,7 +1,8 @@
 """Mixture models in JAX: EM, posterior sampling, and generative functions that state the models.
 
 `fit` fits; `Mixture` is a mixture with known parameters; `models` holds the GenJAX generative
-functions and is imported when first used, since importing genjax takes seconds.
+functions and is imported when first used, since importing genjax takes seconds. `testing` checks
+samplers, ours and yours.
 """
 
 import importlib
@@ -31,6 +32,7 @@ from gmm_jax.results import PointFit
 
 if TYPE_CHECKING:
     from gmm_jax import models as models
+    from gmm_jax import testing as testing
     from gmm_jax.chunked_fit import ChunkedFit
     from gmm_jax.fitting.many import fit_many
     from gmm_jax.fitting.streaming import fit_chunks
@@ -85,6 +87,7 @@ __all__ = [
     "importance_resample",
     "models",
     "select",
+    "testing",
 ]
 
 LATER = {
@@ -110,8 +113,8 @@ LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "models":
-        return importlib.import_module("gmm_jax.models")
+    if name in ("models", "testing"):
+        return importlib.import_module(f"gmm_jax.{name}")
     if name in LATER:
         return getattr(importlib.import_module(LATER[name]), name)
     raise AttributeError(f"module 'gmm_jax' has no attribute {name!r}")

@@ -26,7 +26,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"results"},
     {"chunked_fit", "many_fits", "posterior_fit", "spikes"},
     {"fitting", "models", "plotting"},
-    {"sampling", "selection", "standard_errors"},
+    {"sampling", "selection", "standard_errors", "testing"},
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
