@@ -28,7 +28,7 @@ PYTHONS = python3.12 python3.13 python3.14 python3 python \
 	"$$(pyenv root 2>/dev/null || echo ~/.pyenv)"/versions/*/bin/python3
 SUITS = -c 'import $(MODULES); sys.exit(sys.version_info < (3, 12))'
 
-.PHONY: help demo test lint bench notebooks clean
+.PHONY: help demo test slow lint bench notebooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -36,8 +36,11 @@ help: ## list the targets
 demo: $(READY) ## solve the mystery of the bentos
 	@$(BIN)/python -m gmm_jax demo
 
-test: $(READY) ## run every test and every example in the documentation
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(READY) ## run the tests, and every example in the documentation
+	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+slow: $(READY) ## run the long calibration runs
+	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS) tests
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check .
