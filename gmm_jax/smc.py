@@ -194,22 +194,19 @@ def _next_temperature(
     chunk_size = min(chunk_size, n_pilot)
 
     def even(log_step):
-        log_weights = _weigh(
-            particles, now, now + jnp.exp(log_step), target, arguments, chunk_size
-        )
+        log_weights = _weigh(particles, now, now + jnp.exp(log_step), target, arguments, chunk_size)
         return diagnostics.effective_sample_size(log_weights) >= evenness * n_pilot
 
-    def halve(_, window):
+    def halve(i, window):
         low, high = window
-        middle = (low + high) / 2
+        middle = jnp.where(i == 0, high, (low + high) / 2)  # first the whole way
         good = even(middle)
         return jnp.where(good, middle, low), jnp.where(good, high, middle)
 
-    whole = jnp.log1p(-now)
-    window = jnp.asarray(LOWEST_STEP, now.dtype), whole
+    window = jnp.asarray(LOWEST_STEP, now.dtype), jnp.log1p(-now)
     low, _ = jax.lax.fori_loop(0, HALVINGS, halve, window)
     later = jnp.maximum(now + jnp.exp(low), LEAST_GROWTH * now)
-    return jnp.where((later > 1 - 1e-6) | even(whole), 1, later)
+    return jnp.where(later > 1 - 1e-6, 1, later)
 
 
 def _weigh(particles: Any, now: Any, later: Any, target: Target, arguments: Any, chunk_size: int):
