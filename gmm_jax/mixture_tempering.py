@@ -7,9 +7,9 @@ The path tempers assignments and parameters together: at temperature b the densi
 s_i how often point i counts, 1 or less. So Gibbs steps are exact at every temperature, with the
 prior's own conditionals, given b times the statistics. At 0 it is k^n times the prior, at 1 the
 posterior, where every s_i is 1; points that count several times are repeated beforehand.
-Where some s_i is below 1, what is missing is made up for in step with the temperature, by the factor
-[(sum_k w_k f_k)^s_i / sum_k (w_k f_k)^s_i]^b, and a Metropolis test follows the Gibbs step: this is
-reversible, so that the ratio of the factors is all there is to test.
+Where some s_i is below 1, what is missing is made up for in step with the temperature, by the
+factor [(sum_k w_k f_k)^s_i / sum_k (w_k f_k)^s_i]^b, and a Metropolis test follows the Gibbs step:
+this is reversible, so that the ratio of the factors is all there is to test.
 """
 
 import functools
@@ -27,6 +27,8 @@ from gmm_jax.mixture import Mixture
 
 SWEEPS = 3
 """At each temperature."""
+CHUNK = 4096
+"""So many components of particles are moved at once: what a processor's cache holds."""
 MOST_NAMED = 10
 """Beyond so many components their labels are not moved: that costs too much."""
 WITNESSES = 64
@@ -74,7 +76,7 @@ def sample(
         The sample, and how many independent draws it is worth.
     """
     arguments = Arguments(data, sample_weight, prior, floor, jnp.zeros(n_components, data.dtype))
-    chunk_size = int(max(16, min(n_particles, 2**20 // (data.shape[0] * n_components))))
+    chunk_size = max(16, min(CHUNK, 2**20 // data.shape[0]) // n_components)
     target = TARGETS[
         not exchangeable and n_components <= MOST_NAMED,
         bool(np.any(np.asarray(sample_weight) % 1)),

@@ -39,7 +39,7 @@ class Target(NamedTuple):
     propose: Callable[[Array, Any, int], Any]
     """`propose(key, arguments, size)`: a pytree of `size` particles at temperature 0."""
     log_rise: Callable[[Any, Any, Any, Any], Float[Array, "size"]]
-    """`log_rise(particles, now, later, arguments)`: log density at temperature `later` less `now`."""
+    """`log_rise(particles, now, later, arguments)`: log density at `later` less that at `now`."""
     move: Callable[[Array, Any, Any, Any], Any]
     """`move(key, particles, temperature, arguments)`: leaves the density there as it is."""
 
