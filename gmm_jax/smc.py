@@ -107,8 +107,8 @@ def step(
     indices = systematic(resampling_key, log_weights, size)
     picked = jax.tree.map(lambda a: a[indices], state.particles)
 
-    def move(key_and_particles):
-        key, particles = key_and_particles
+    def move(chunk):
+        key, particles = chunk
         return target.move(key, particles, later, arguments)
 
     keys = jax.random.split(move_key, size // chunk_size)

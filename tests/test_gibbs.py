@@ -15,8 +15,8 @@ NAMED = DirichletNormalGamma([2.0, 1.0], [-0.5, 1.0], [1.0, 0.7], [2.0, 3.0], [3
 
 
 def written_out(prior):
-    names = ("concentration", "mean", "mean_scale", "shape", "rate")
-    return [np.broadcast_to(np.asarray(getattr(prior, name), float), 2) for name in names]
+    fields = {"concentration": prior.concentration, **vars(prior.components)}
+    return [np.broadcast_to(np.asarray(value, float), 2) for value in fields.values()]
 
 
 @jax.jit

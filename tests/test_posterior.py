@@ -96,8 +96,8 @@ NAMED = DirichletNormalGamma([2.0, 1.0], [-1.0, 1.0], [0.8, 1.0], [2.0, 3.0], [2
 
 
 def written_out(prior, k=2):
-    names = ("concentration", "mean", "mean_scale", "shape", "rate")
-    return [np.broadcast_to(np.asarray(getattr(prior, name), float), k) for name in names]
+    fields = {"concentration": prior.concentration, **vars(prior.components)}
+    return [np.broadcast_to(np.asarray(value, float), k) for value in fields.values()]
 
 
 @pytest.fixture(scope="module")

