@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gmm_jax._numerics import log_sum_exp
 
@@ -58,3 +58,20 @@ def pareto_k(log_importance_weights: Float[Array, "s"]) -> Float[Array, ""]:
     shape = jnp.log1p(-trial * excess).mean()
     shape = (tail * shape + 10 * 0.5) / (tail + 10)
     return jnp.where(excess[-1] > 0, shape, -jnp.inf)
+
+
+def effective_among_families(
+    values: Float[Array, "s m"], families: Int[Array, "s"]
+) -> Float[Array, "m"]:
+    """How many independent draws would tell the mean of each column as well; at most s.
+
+    Draws of one family depend on each other, as far as their common origin still shows: the
+    variance of a mean is the sum over families of (sum of deviations)^2 / s^2.
+    """
+    size = values.shape[0]
+    off = values - values.mean(0)
+    _, rank = jnp.unique(families, return_inverse=True, size=size)
+    by_family = jnp.zeros_like(off).at[rank].add(off)
+    within, between = (off**2).sum(0), (by_family**2).sum(0)
+    ratio = within / jnp.where(between > 0, between, 1)
+    return jnp.where(between > 0, jnp.minimum(size * ratio, size), size)

@@ -3,13 +3,16 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax._numerics import categorical
-from gmm_jax._pytree import rebuild
-from gmm_jax.labellings import sample_permutation
+from gmm_jax.labellings import permute, sample_permutation
 from gmm_jax.mixture import Mixture
+
+LOWEST = -1e30
+"""In place of log 0, which times a power of 0 would be no number."""
 
 
 class State(NamedTuple):
@@ -49,14 +52,39 @@ def step(
         prior: Gives `given(mixture, statistics, floor)` and `log_prob_matched(mixture)`.
         floor: Smallest scale.
     """
-    labels_key, assignments_key, parameters_key = jax.random.split(key, 3)
-    in_place = jax.vmap(prior.log_prob_matched)(state.mixtures)
-    mixtures = jax.vmap(permute)(state.mixtures, sample_permutation(labels_key, in_place))
-    n_chains = in_place.shape[0]
+    labels_key, sweep_key = jax.random.split(key)
+    mixtures = relabel(labels_key, state.mixtures, prior)
+    power = jnp.ones_like(sample_weight)
+    return sweep(sweep_key, mixtures, data, power, sample_weight, prior, floor)
+
+
+def relabel(key: Array, mixtures: Mixture, prior: Any) -> Mixture:
+    """Draw the labels of components given everything else: the prior alone knows them."""
+    in_place = jax.vmap(prior.log_prob_matched)(mixtures)
+    return jax.vmap(permute)(mixtures, sample_permutation(key, in_place))
+
+
+def sweep(
+    key: Array,
+    mixtures: Mixture,
+    data: Float[Array, "n ..."],
+    power: Float[Array, "n"],
+    sample_weight: Float[Array, "n"],
+    prior: Any,
+    floor: Float[Array, ""],
+) -> tuple[State, Info]:
+    """Draw assignments and parameters of c mixtures.
+
+    Assignments have probabilities proportional to (weight times density)^power; where `power` is
+    `sample_weight`, too, that is the exact conditional of a posterior whose points count so.
+    """
+    assignments_key, parameters_key = jax.random.split(key)
+    n_chains = mixtures.weights.shape[0]
     uniforms = jax.random.uniform(assignments_key, (n_chains, data.shape[0]), data.dtype)
 
     def condition(mixture, uniform):
-        assignments = categorical(uniform, mixture.log_joint(data))
+        log_joint = jnp.maximum(mixture.log_joint(data), LOWEST)
+        assignments = categorical(uniform, power[:, None] * log_joint)
         one_hot = jax.nn.one_hot(assignments, mixture.n_components, dtype=data.dtype)
         statistics = mixture.components.statistics(data, one_hot * sample_weight[:, None])
         return assignments, statistics, prior.given(mixture, statistics, floor)
@@ -64,11 +92,3 @@ def step(
     assignments, statistics, conditionals = jax.vmap(condition)(mixtures, uniforms)
     drawn = conditionals.sample(parameters_key)
     return State(drawn), Info(assignments, statistics, mixtures)
-
-
-def permute(mixture: Mixture, permutation: Int[Array, "k"]) -> Mixture:
-    """Give component `permutation[i]` the label i."""
-    weights, components = jax.tree.map(
-        lambda a: a[permutation], (mixture.weights, mixture.components)
-    )
-    return rebuild(Mixture, weights=weights, components=components)

@@ -6,6 +6,7 @@ subsets of columns costs k 2^(k-1) additions instead of k k!, and nothing cancel
 
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,11 @@ def sample_permutation(key: Array, log_matrix: Float[Array, "... k k"]) -> Int[A
         chosen.append(jnp.take_along_axis(columns, choice, -1)[..., 0])
         subset = jnp.take_along_axis(previous, choice, -1)[..., 0]
     return jnp.stack(chosen[::-1], -1)
+
+
+def permute(mixture: Any, permutation: Int[Array, "k"]) -> Any:
+    """Give component `permutation[i]` of a mixture the label i."""
+    return jax.tree.map(lambda a: a[permutation], mixture)
 
 
 def _partial_sums(log_matrix: Float[Array, "... k k"]) -> list[Array]:

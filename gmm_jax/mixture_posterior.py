@@ -24,7 +24,7 @@ from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.limits import Limits
 from gmm_jax.initial import components_around, uniforms_shape
-from gmm_jax.labellings import log_permanent, sample_permutation
+from gmm_jax.labellings import log_permanent
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors.mixtures import MaximumLikelihood
 
@@ -90,7 +90,7 @@ def sample(
     log_shares = _pilot_shares(pilot_key, arguments, chunk_size)
     arguments = arguments._replace(log_shares=log_shares)
     drawn = importance.run(run_key, INFORMED, arguments, **sizes)
-    return drawn._replace(draws=_label(labels_key, drawn.draws, prior))
+    return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior))
 
 
 def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:
@@ -128,12 +128,7 @@ def over_all_labellings(mixtures: Mixture, arguments: Arguments) -> Float[Array,
 FROM_PRIOR = importance.Target(propose_from_prior, likelihood)
 INFORMED = importance.Target(propose_informed, over_all_labellings)
 
-
-@jax.jit
-def _label(key: Array, mixtures: Mixture, prior: Any) -> Mixture:
-    """Draw labels for unlabelled mixtures from the prior."""
-    in_place = jax.vmap(prior.log_prob_matched)(mixtures)
-    return jax.vmap(gibbs.permute)(mixtures, sample_permutation(key, in_place))
+_relabel = jax.jit(gibbs.relabel)
 
 
 @functools.partial(jax.jit, static_argnames=("family", "n_components"))

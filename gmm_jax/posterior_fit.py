@@ -23,7 +23,7 @@ FEWEST_DRAWS = 25
 
 @dataclass(frozen=True, eq=False)
 class PosteriorFit(Result):
-    """Draws from the posterior by importance resampling."""
+    """Draws from the posterior, by importance resampling or tempered SMC."""
 
     prior: Any
     log_evidence: float
@@ -31,11 +31,12 @@ class PosteriorFit(Result):
     log_evidence_error: float
     """Its standard error, in nats."""
     effective_sample_size: float
-    """How many independent draws the weighted particles are worth."""
+    """How many independent draws the particles are worth: importance sampling counts by their
+    weights; SMC by their families, for the density at the data point where that is least."""
     pareto_k: float
-    """Above 0.7 the weights cannot be trusted."""
+    """Above 0.7 the weights cannot be trusted; NaN for SMC, whose draws were weighed many times."""
     log_importance_weights: np.ndarray
-    """Of every particle, up to a constant for the unit of the data."""
+    """Of every particle, up to a constant for the unit of the data; all equal for SMC."""
     ordered: bool
     """Whether components were named by ascending mean, since the prior doesn't name them."""
 

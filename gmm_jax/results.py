@@ -31,7 +31,7 @@ class Result(ABC):
     sample_weight: np.ndarray | Array
     frame: Frame
     method: str
-    """"em" or "importance"."""
+    """"em", "importance" or "smc"."""
     reason: str
     """What was chosen, and why."""
     inside: Mixture

@@ -1,5 +1,6 @@
 """Tables that people read."""
 
+import math
 from typing import TYPE_CHECKING
 
 import jax
@@ -69,7 +70,7 @@ def describe_draws(fit: "PosteriorFit") -> str:
         "",
         f"log evidence {fit.log_evidence:.4f} (standard error {fit.log_evidence_error:.4f})",
         f"{fit.effective_sample_size:.0f} effective of {len(fit.log_importance_weights)} particles"
-        f", Pareto k {fit.pareto_k:.2f}",
+        + ("" if math.isnan(fit.pareto_k) else f", Pareto k {fit.pareto_k:.2f}"),
     ]
     return "\n".join(lines)
 

@@ -15,13 +15,13 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"_sharding"},
     {"_warnings", "_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
     {"_checks", "_chunks", "_sets"},
-    {"diagnostics", "distributions", "families", "labellings", "proportions"},
+    {"diagnostics", "distributions", "families", "labellings", "proportions", "resampling"},
     {"initial", "mixture"},
     {"table"},
     {"landscape", "priors"},
     {"quantiles"},
-    {"em", "gibbs", "importance", "quasi_newton"},
-    {"chunked", "mixture_posterior", "side_by_side"},
+    {"em", "gibbs", "importance", "quasi_newton", "smc"},
+    {"chunked", "mixture_posterior", "mixture_tempering", "side_by_side"},
     {"summaries"},
     {"results"},
     {"chunked_fit", "many_fits", "posterior_fit", "spikes"},
@@ -30,7 +30,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-KERNELS = ("em", "gibbs", "importance")
+KERNELS = ("em", "gibbs", "importance", "smc")
 CONFINED = {  # what may be imported where
     "genjax": {"models", "sampling"},
     "tensorflow_probability": {"models"},

@@ -31,7 +31,7 @@ def fit(
     max_steps: int = 1000,
     tol: float | None = None,
     proposal: str = "em",
-    n_particles: int = 20_000,
+    n_particles: int | None = None,
     key: Array | None = None,
 ) -> PointFit | PosteriorFit:
     """Fit a mixture: a point estimate by EM, or the posterior when there is a prior.
@@ -42,7 +42,9 @@ def fit(
             devices or machines stays where it is (EM only).
         n_components: k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
-        method: "auto", "em" (with a prior: the posterior mode) or "importance".
+        method: "auto", "em" (with a prior: the posterior mode), "importance" or "smc" (tempered
+            sequential Monte Carlo from the prior to the posterior: slower, for posteriors with
+            several modes, or with more components than importance sampling takes).
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
             `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
             `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in
@@ -61,7 +63,8 @@ def fit(
             default 1e-7 in float32 and 1e-12 in float64.
         proposal: Where importance sampling draws from: "em" (informed by EM and Gibbs runs) or
             "prior".
-        n_particles: How many particles importance sampling weighs, and how many draws it returns.
+        n_particles: How many particles sampling uses, and how many draws it returns; by default
+            20,000 for importance sampling and 4,000 for SMC.
         key: Random key; `jax.random.key(0)` if left out, so that a call repeated is the same call.
 
     Returns:
@@ -73,7 +76,7 @@ def fit(
         ValueError: data or parameters that don't make sense; the message says what to do.
 
     Warns:
-        FitWarning: a collapsed component, or an importance sample that has collapsed.
+        FitWarning: a collapsed component, or a sample of the posterior that has collapsed.
 
     Example:
         >>> import gmm_jax
@@ -106,7 +109,7 @@ def fit(
     if key is None:
         reason = f"{reason}; with key 0, since none was given"
 
-    if method == "importance":
+    if method in arguments.SAMPLERS:
         if whole is not None:
             raise ValueError(
                 "data on several devices are for EM: pass method='em', or for draws from the "
@@ -114,11 +117,14 @@ def fit(
             )
         arguments.check_sampled(points, known)
         arguments.one_of("proposal", proposal, ("em", "prior"))
-        n_particles = arguments.whole("n_particles", n_particles, 100)
+        if n_particles is not None:
+            n_particles = arguments.whole("n_particles", n_particles, 100)
         key = jax.random.key(0) if key is None else key
         from gmm_jax.fitting.posterior import fit_posterior  # quicker to import when first used
 
-        return fit_posterior(key, points, weight, k, prior, chosen, proposal, n_particles, reason)
+        return fit_posterior(
+            key, points, weight, k, prior, chosen, method, proposal, n_particles, reason
+        )
 
     known_components = all(
         name in known and np.isfinite(known[name]).all() for name in names if name != "weights"

@@ -12,25 +12,26 @@ from gmm_jax.families.limits import ALONE, Sharing
 from gmm_jax.mixture import Mixture
 
 FULL = (None, "full", "tied")
+SAMPLERS = {"importance": "importance sampling", "smc": "tempered SMC"}
 COVARIANCE_TYPES = ("full", "tied", "diag", "tied_diag", "spherical")
 
 
 def choose_method(method: str, prior: Any) -> tuple[str, str]:
-    """Return the method, "em" or "importance", and why."""
-    one_of("method", method, ("auto", "em", "importance"))
-    if method == "importance" and prior is None:
+    """Return the method, "em", "importance" or "smc", and why."""
+    one_of("method", method, ("auto", "em", *SAMPLERS))
+    if method in SAMPLERS and prior is None:
         raise ValueError(
-            "method='importance' samples a posterior and needs a prior: "
+            f"method={method!r} samples a posterior and needs a prior: "
             "pass prior=DirichletNormalGamma(...), or use method='em'."
         )
     if method == "auto":
         if prior is None:
             return "em", "Point estimate by EM, since no prior was given"
-        return "importance", "Posterior by importance sampling, since a prior was given"
+        return "importance", f"Posterior by {SAMPLERS['importance']}, since a prior was given"
     if method == "em":
         what = "Maximum likelihood" if prior is None else "Posterior mode"
         return "em", f"{what} by EM, as asked"
-    return "importance", "Posterior by importance sampling, as asked"
+    return method, f"Posterior by {SAMPLERS[method]}, as asked"
 
 
 def choose_family(family: Any, covariance_type: str | None, prior: Any, points: np.ndarray) -> Any:

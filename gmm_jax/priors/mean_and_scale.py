@@ -20,7 +20,9 @@ from gmm_jax._pytree import pytree
 from gmm_jax.distributions import IndependentGamma, IndependentNormal
 
 CELLS = 128
-ZOOMS = 3
+COARSE = 32
+ZOOMS = 5
+"""Times that the window is narrowed to where the density is, on a grid of `COARSE` cells."""
 DEPTH = 25.0
 """Where the log density lies more than this below its peak, there is no cell."""
 
@@ -102,29 +104,33 @@ def mean_and_scale(
         u = jnp.moveaxis(u, -1, 0)
         offset = u - reference
         fit = -count * (offset + 0.5 * spring * jnp.expm1(-2 * offset))
-        variance = jnp.exp(2 * u)
-        pull = -0.5 * jnp.log1p(prior_variance / variance)
-        pull = pull - 0.5 * distance / (variance + prior_variance)
-        prior = scale_prior.shape * u - scale_prior.rate * jnp.exp(u)
+        scale = jnp.exp(u)
+        variance = scale**2
+        total = variance + prior_variance
+        pull = u - 0.5 * jnp.log(total) - 0.5 * distance / total
+        prior = scale_prior.shape * u - scale_prior.rate * scale
         return jnp.moveaxis(fit + pull + prior, 0, -1)
 
-    grid = jnp.arange(CELLS, dtype=dtype) + 0.5
     typical = jnp.log(scale_prior.shape / scale_prior.rate)
     lowest = jnp.full(average.shape, jnp.log(floor), dtype)
     highest = jnp.maximum(jnp.maximum(typical, reference), lowest) + 6
 
+    def tabulate(low, high, cells):
+        width = (high - low) / cells
+        middles = jnp.arange(cells, dtype=dtype) + 0.5
+        return width, log_density(low[..., None] + middles * width[..., None])
+
     def zoom(_, window):
         low, high = window
-        width = (high - low) / CELLS
-        values = log_density(low[..., None] + grid * width[..., None])
+        width, values = tabulate(low, high, COARSE)
         inside = values > values.max(-1, keepdims=True) - DEPTH
         first = jnp.argmax(inside, -1)
-        last = CELLS - 1 - jnp.argmax(inside[..., ::-1], -1)
+        last = COARSE - 1 - jnp.argmax(inside[..., ::-1], -1)
         return jnp.maximum(low + (first - 1) * width, lowest), low + (last + 2) * width
 
     low, high = jax.lax.fori_loop(0, ZOOMS, zoom, (lowest, highest))
-    width = (high - low) / CELLS
-    log_mass = jax.nn.log_softmax(log_density(low[..., None] + grid * width[..., None]), -1)
+    width, values = tabulate(low, high, CELLS)
+    log_mass = jax.nn.log_softmax(values, -1)
     return MeanAndScale(low, width, log_mass, count, average, mean_prior)
 
 
