@@ -1,9 +1,11 @@
 """What several test files share: data, precisions, and exact answers by other means."""
 
+import gc
 import itertools
 import os
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # SciPy's L-BFGS solves tiny systems, which take ten times as long on several threads; its library
@@ -23,6 +25,20 @@ import pytest
 from scipy import integrate, special, stats
 
 from gmm_jax import DirichletNormalGamma
+
+
+@pytest.fixture(autouse=True, scope="module")
+def room_for_compiled_code():
+    """Forget compiled programs before there are too many.
+
+    Linux grants a process 65,530 mappings of memory, and a compiled fit takes hundreds; past the
+    last one the compiler crashes.
+    """
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_text().count("\n") > 25_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ def test_assignments_follow_their_exact_posterior(prior, enumerated):
     np.testing.assert_array_less(np.abs(by_chain.mean(0) - exact), 5 * error + 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [EXCHANGEABLE, NAMED], ids=["exchangeable", "named"])
 def test_sweeps_leave_the_joint_distribution_be(prior):
     """Parameters from the prior and data from them stay so distributed, whatever is swept.

@@ -221,6 +221,7 @@ def exact_evidence(prior, data):
     return special.logsumexp(terms)
 
 
+@pytest.mark.slow
 def test_sampling_finds_the_evidence(x64):
     components, data = PRIORS["NormalInverseWishart"]()
     data = jnp.asarray(data[:5])

@@ -167,6 +167,7 @@ def coins_evidence(ones, zeros):
     return np.log((mass * q**ones * (1 - q) ** zeros).sum())
 
 
+@pytest.mark.slow
 def test_weights_are_copies_and_may_be_fractions():
     def result(data, weight=None):
         return gmm_jax.fit(
@@ -179,6 +180,7 @@ def test_weights_are_copies_and_may_be_fractions():
     agree(result([1, 0, 1], [2.6, 0.3, 0.2]), coins_evidence(2.8, 0.3))
 
 
+@pytest.mark.slow
 def test_modes_that_compete():
     """Four clumps, three components: either the left two share one, or the right two.
 

@@ -308,6 +308,7 @@ def test_calibration_tells_sure_from_too_sure():
     assert "draws are too narrow" in str(wrong)
 
 
+@pytest.mark.slow
 def test_importance_resampling_is_calibrated():
     """The kernels alone; with the prior as proposal the weights are the likelihood."""
 

@@ -38,7 +38,7 @@ class NormalInverseGamma(ComponentPrior):
         >>> prior = MixturePrior(1, NormalInverseGamma(mean=400, mean_count=0.01, shape=2, rate=8))
         >>> mode = fit([498, 352, 501, 349, 497, 503, 351, 500], 2, prior=prior, method="em")
         >>> [round(float(scale), 2) for scale in mode.mixture.components.scales]
-        [2.14, 2.54]
+        [2.12, 3.39]
 
     [1] Murphy (2007), "Conjugate Bayesian analysis of the Gaussian distribution", section 6.
     """
