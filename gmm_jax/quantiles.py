@@ -96,12 +96,19 @@ class _Exact:
         self._mixture = jax.tree.map(lambda a: np.asarray(a, np.float64), mixture)
 
     def cdf(self, points: Any) -> np.ndarray:
-        with jax.enable_x64(True):
-            return np.asarray(_cdf(self._mixture, np.asarray(points, np.float64)))
+        return self._each(_cdf, points)
 
     def log_density(self, points: Any) -> np.ndarray:
+        return self._each(_log_density, points)
+
+    def _each(self, function: Any, points: Any) -> np.ndarray:
+        """Evaluate a power of two of points, so that few sizes are compiled."""
+        points = np.asarray(points, np.float64)
+        size = max(16, 1 << max(points.size - 1, 0).bit_length())
+        filled = np.resize(points, size) if points.size else np.zeros(size)
         with jax.enable_x64(True):
-            return np.asarray(_log_density(self._mixture, np.asarray(points, np.float64)))
+            values = np.asarray(function(self._mixture, filled))
+        return values[: points.size].reshape(points.shape)
 
 
 @jax.jit

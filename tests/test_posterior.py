@@ -196,10 +196,12 @@ def test_features_are_independent_given_the_component(bentos, tutorial_prior):
 
 
 def test_the_same_call_is_the_same_answer(bentos, tutorial_prior, ten):
-@pytest.mark.slow
     again = fit(bentos, 2, prior=tutorial_prior)
     np.testing.assert_array_equal(again.draws.weights, ten[0].draws.weights)
     assert again.log_evidence == ten[0].log_evidence
+
+
+@pytest.mark.slow
 def test_float64(bentos, tutorial_prior, x64):
     result = fit(bentos, 2, prior=tutorial_prior)
     assert result.draws.weights.dtype == np.float64
