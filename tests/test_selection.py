@@ -39,6 +39,7 @@ def test_the_bentos_are_two_in_any_division(bentos, seed):
     assert chosen(select(bentos, range(1, 5), criterion="held_out", key=key)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_the_bentos_are_two_with_many_starts(bentos, criterion, x64):
     """More starts find more spikes; they are worth more likelihood than any penalty."""

@@ -262,6 +262,7 @@ def test_errors_say_what_to_do():
         collapsed.standard_errors()
 
 
+@pytest.mark.slow
 def test_bootstrap_of_a_t_whose_neighbour_has_no_heavy_tails():
     """That neighbour's degrees of freedom run to their end, and are no measure of convergence."""
     rng = np.random.default_rng(77)
