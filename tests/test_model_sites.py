@@ -206,6 +206,7 @@ def test_draws_without_a_key_are_errors_under_transformations():
     with pytest.raises(LoweringSamplePrimitiveToMLIRException, match="spread draws without a key"):
         jax.jit(draw)(0.0)
     for transformed in (jax.vmap(draw), jax.jacobian(draw)):
+        # As JAX raises for a primitive that has no rule for a transformation.
         with pytest.raises(NotImplementedError, match="spread draws without a key"):
             transformed(jnp.zeros(2))
 

@@ -252,14 +252,16 @@ class WrappedOf:
         Raises:
             TypeError: the distribution does not say it.
         """
+        unknown = TypeError(
+            f"impute needs an expected value, which {self.__name__} does not give: wrap a "
+            f"NumPyro distribution that has a mean, or drop the rows with missing values."
+        )
+        if not hasattr(self.distribution, "arg_constraints"):
+            raise unknown
         try:
             return self.distribution(**values).mean
-        except (AttributeError, NotImplementedError, TypeError):
-            # A density has no `mean`, GenJAX's names take none, and NumPyro's base raises.
-            raise TypeError(
-                f"impute needs an expected value, which {self.__name__} does not give: wrap a "
-                f"NumPyro distribution that has a mean, or drop the rows with missing values."
-            ) from None
+        except NotImplementedError:  # how NumPyro says that a distribution has no formula for it
+            raise unknown from None
 
     def sample(self, key: Array, values: dict[str, Array]) -> Array:
         """Draw one point for each entry of the parameters.

@@ -104,7 +104,7 @@ def _bind(
 
     def batch(inputs: Any, axes: Any, *, axis_size: Any = None, ctx: Any = None, **_: Any) -> Any:
         if ctx != "modular_vmap":
-            raise NotImplementedError(unseeded)
+            refuse()
         inputs, axes = inputs[1:], axes[1:]  # genjax puts a placeholder in front
 
         def rows(key: Array, *inputs: Any) -> list[Any]:
@@ -114,11 +114,11 @@ def _bind(
         batched = [ShapedArray((axis_size, *s.shape), s.dtype) for s in shapes]
         return _bind(rows, inputs, batched, name), (0,) * len(shapes)
 
-    def differentiate(*_: Any, **__: Any) -> NoReturn:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        # Not a stub. Without a key there is no rule for `vmap` or a gradient, and for a primitive
+        # without a rule NotImplementedError is what JAX raises.
         raise NotImplementedError(unseeded)
 
-    # Raised as JAX does (NotImplementedError) where a primitive has no rule for a transformation:
-    # without a key there is none.
     unseeded = (
         f"{name or 'a site'} draws without a key: wrap the function in genjax.seed first, then in "
         f"jax.jit, jax.vmap (over keys) or jax.grad. Within a generative function use `.vmap`."
@@ -128,7 +128,7 @@ def _bind(
         impl=keyless,
         abstract=lambda *_, **__: shapes,
         batch=batch,
-        jvp=differentiate,
+        jvp=refuse,
         flat_keyful_sampler=keyful,
         lowering_exception=LoweringSamplePrimitiveToMLIRException(unseeded, {"sampler_name": name}),
     )
