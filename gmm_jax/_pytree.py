@@ -5,6 +5,7 @@ from typing import Any, cast, dataclass_transform
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -56,6 +57,13 @@ def set_fields(self: Any, **values: Any) -> None:
     """Store checked values from within `__post_init__` of a frozen dataclass."""
     for name, value in values.items():
         object.__setattr__(self, name, value)
+
+
+def choose(which: Any, yes: Any, no: Any) -> Any:
+    """Take each member of a batch, along the first axis of every leaf, from `yes` or from `no`."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(which.reshape(-1, *(1,) * (a.ndim - 1)), a, b), yes, no
+    )
 
 
 def is_concrete(tree: Any) -> bool:

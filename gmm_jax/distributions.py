@@ -6,7 +6,8 @@ Parameters with further leading axes are a batch of distributions, and one key s
 outside the support has log density minus infinity.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +32,19 @@ class Distribution(Protocol):
         ...
 
 
+class Independent:
+    """Several distributions at once, independent of each other."""
+
+    log_prob_each: Callable[[Any], Array]
+
+    def log_prob(self, value: Array) -> Float[Array, ""]:
+        """Log density of the whole value."""
+        return self.log_prob_each(value).sum()
+
+
 @pytree
-class Dirichlet:
-    """Dirichlet over k weights."""
+class Dirichlet(Independent):
+    """Dirichlets over the last axis."""
 
     concentration: Float[Array, "... k"]
 
@@ -41,20 +52,21 @@ class Dirichlet:
         # In log space, since small concentrations give gamma draws that round to zero.
         return jax.nn.softmax(log_gamma(key, self.concentration), -1)
 
-    def log_prob(self, value: Float[Array, "k"]) -> Float[Array, ""]:
+    def log_prob_each(self, value: Float[Array, "... k"]) -> Float[Array, "..."]:
+        """Log density of every row; minus infinity for rows that are no shares."""
         _same_shape(value, self.concentration)
         a = self.concentration
-        on_simplex = jnp.all(value >= 0) & (jnp.abs(value.sum() - 1) < 1e-3)
+        on_simplex = jnp.all(value >= 0, -1) & (jnp.abs(value.sum(-1) - 1) < 1e-3)
         safe = jnp.where(value > 0, value, 1)
         # (a - 1) log w with 0 log 0 = 0, and the right infinity at the edge otherwise.
         edge = jnp.where(a > 1, -jnp.inf, jnp.where(a < 1, jnp.inf, 0))
         terms = jnp.where(value > 0, (a - 1) * jnp.log(safe), edge)
-        density = terms.sum() + gammaln(a.sum()) - gammaln(a).sum()
+        density = terms.sum(-1) + gammaln(a.sum(-1)) - gammaln(a).sum(-1)
         return jnp.where(on_simplex, density, -jnp.inf)
 
 
 @pytree
-class IndependentNormal:
+class IndependentNormal(Independent):
     """Independent normals, one for each entry."""
 
     mean: Float[Array, "... k d"]
@@ -62,9 +74,6 @@ class IndependentNormal:
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         return self.mean + self.scale * jax.random.normal(key, self.mean.shape, self.mean.dtype)
-
-    def log_prob(self, value: Float[Array, "k ..."]) -> Float[Array, ""]:
-        return self.log_prob_each(value).sum()
 
     def log_prob_each(self, value: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
         """Log density of every entry."""
@@ -74,7 +83,7 @@ class IndependentNormal:
 
 
 @pytree
-class IndependentGamma:
+class IndependentGamma(Independent):
     """Independent gammas (shape and rate), one for each entry."""
 
     shape: Float[Array, "k ..."]
@@ -82,9 +91,6 @@ class IndependentGamma:
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         return jnp.exp(log_gamma(key, self.shape)) / self.rate
-
-    def log_prob(self, value: Float[Array, "k ..."]) -> Float[Array, ""]:
-        return self.log_prob_each(value).sum()
 
     def log_prob_each(self, value: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
         """Log density of every entry; minus infinity at and below zero."""
@@ -100,7 +106,7 @@ class IndependentGamma:
 
 
 @pytree
-class IndependentInverseGamma:
+class IndependentInverseGamma(Independent):
     """Independent inverse gammas (shape and rate): one over a gamma, one for each entry."""
 
     shape: Float[Array, "k ..."]
@@ -108,9 +114,6 @@ class IndependentInverseGamma:
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         return self.rate * jnp.exp(-log_gamma(key, self.shape))
-
-    def log_prob(self, value: Float[Array, "k ..."]) -> Float[Array, ""]:
-        return self.log_prob_each(value).sum()
 
     def log_prob_each(self, value: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
         """Log density of every entry; minus infinity at and below zero."""
@@ -126,7 +129,7 @@ class IndependentInverseGamma:
 
 
 @pytree
-class IndependentBeta:
+class IndependentBeta(Independent):
     """Independent betas, one for each entry."""
 
     a: Float[Array, "k ..."]
@@ -135,9 +138,6 @@ class IndependentBeta:
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         logs = log_gamma(key, jnp.stack([self.a, self.b]))
         return jax.nn.sigmoid(logs[0] - logs[1])
-
-    def log_prob(self, value: Float[Array, "k ..."]) -> Float[Array, ""]:
-        return self.log_prob_each(value).sum()
 
     def log_prob_each(self, value: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
         """Log density of every entry; minus infinity outside of 0 to 1."""
@@ -150,29 +150,7 @@ class IndependentBeta:
 
 
 @pytree
-class IndependentDirichlet:
-    """Independent Dirichlets over the last axis."""
-
-    concentration: Float[Array, "k ... c"]
-
-    def sample(self, key: Array) -> Float[Array, "k ... c"]:
-        return jax.nn.softmax(log_gamma(key, self.concentration), -1)
-
-    def log_prob(self, value: Float[Array, "k ... c"]) -> Float[Array, ""]:
-        return self.log_prob_each(value).sum()
-
-    def log_prob_each(self, value: Float[Array, "k ... c"]) -> Float[Array, "k ..."]:
-        """Log density of every row; minus infinity for rows that are no shares."""
-        _same_shape(value, self.concentration)
-        a = self.concentration
-        on_simplex = jnp.all(value >= 0, -1) & (jnp.abs(value.sum(-1) - 1) < 1e-3)
-        constant = gammaln(a.sum(-1)) - gammaln(a).sum(-1)
-        density = xlogy(a - 1, jnp.maximum(value, 0)).sum(-1) + constant
-        return jnp.where(on_simplex, density, -jnp.inf)
-
-
-@pytree
-class MultivariateNormals:
+class MultivariateNormals(Independent):
     """Independent multivariate normals, given by lower triangles of their covariances."""
 
     mean: Float[Array, "... k d"]
@@ -181,9 +159,6 @@ class MultivariateNormals:
     def sample(self, key: Array) -> Float[Array, "... k d"]:
         normals = jax.random.normal(key, self.mean.shape, self.mean.dtype)
         return self.mean + (self.scale_tril @ normals[..., None])[..., 0]
-
-    def log_prob(self, value: Float[Array, "k d"]) -> Float[Array, ""]:
-        return self.log_prob_each(value).sum()
 
     def log_prob_each(self, value: Float[Array, "k d"]) -> Float[Array, "k"]:
         """Log density of every row."""
@@ -195,7 +170,7 @@ class MultivariateNormals:
 
 
 @pytree
-class InverseWishart:
+class InverseWishart(Independent):
     """Independent inverse Wisharts over covariances, with mean scale_matrix / (df - d - 1)."""
 
     df: Float[Array, "... k"]
@@ -216,9 +191,6 @@ class InverseWishart:
         # With C C' the scale matrix, C (B B')^-1 C' is a draw.
         root = triangle(self.scale_matrix) @ jnp.swapaxes(triangle_inverse(bartlett), -1, -2)
         return root @ jnp.swapaxes(root, -1, -2)
-
-    def log_prob(self, value: Float[Array, "k d d"]) -> Float[Array, ""]:
-        return self.log_prob_each(value).sum()
 
     def log_prob_each(self, value: Float[Array, "k d d"]) -> Float[Array, "k"]:
         """Log density of every matrix; minus infinity where it is not positive definite."""

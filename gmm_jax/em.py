@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from gmm_jax._loop import iterate
 from gmm_jax._numerics import safe_log
-from gmm_jax._pytree import rebuild
+from gmm_jax._pytree import choose, rebuild
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.table import Table, expectation
@@ -200,13 +200,13 @@ def follow(
         ahead = jax.vmap(_extrapolate, (0, 0, 0, None))(
             path.first.mixtures, info.mixtures, after, limits.held
         )
-        mixtures = _where(converged, info.mixtures, ahead)
+        mixtures = choose(converged, info.mixtures, ahead)
         path = path._replace(second=info, fallback=after, mixtures=mixtures, status=status)
         return path, info.objective, status
 
     def third(path, info, after):
         better = info.objective >= path.second.objective
-        mixtures = _where(better, after, path.fallback)
+        mixtures = choose(better, after, path.fallback)
         objective = jnp.where(better, info.objective, path.second.objective)
         return path._replace(mixtures=mixtures), objective, path.status
 
@@ -251,11 +251,6 @@ def _extrapolate(a: Mixture, b: Mixture, c: Mixture, held: Mixture) -> Mixture:
     weights = jnp.where(held.weights, c.weights, free / jnp.maximum(free.sum(), 1e-30) * left)
     components = jax.tree.map(jnp.where, held.components, c.components, ahead[1].constrained())
     return rebuild(Mixture, weights=weights, components=components)
-
-
-def _where(which: Bool[Array, "r"], a: Mixture, b: Mixture) -> Mixture:
-    """Take each run from `a` or from `b`."""
-    return jax.tree.map(lambda x, y: jnp.where(which.reshape(-1, *(1,) * (x.ndim - 1)), x, y), a, b)
 
 
 def best(fit: Fit) -> Int[Array, ""]:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._numerics import log_sum_exp
-from gmm_jax._pytree import rebuild
+from gmm_jax._pytree import choose, rebuild
 from gmm_jax.families.limits import Limits
 from gmm_jax.initial import components_around, uniforms_shape
 from gmm_jax.labellings import log_permanent
@@ -217,9 +217,7 @@ def _em_starts(
         100,
     )
     sound = fit.status != em.NOT_FINITE
-    return jax.tree.map(
-        lambda a, b: jnp.where(sound.reshape(-1, *(1,) * (a.ndim - 1)), a, b), fit.mixtures, starts
-    )
+    return choose(sound, fit.mixtures, starts)
 
 
 def _log_likelihood(mixture: Mixture, arguments: Arguments) -> Float[Array, ""]:

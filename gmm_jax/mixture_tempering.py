@@ -23,6 +23,7 @@ from jaxtyping import Float
 
 from gmm_jax import diagnostics, gibbs, smc
 from gmm_jax._numerics import log_sum_exp
+from gmm_jax._pytree import choose
 from gmm_jax.mixture import Mixture
 
 SWEEPS = 3
@@ -138,7 +139,7 @@ def move(
             return swept, None
         odds = factor(swept) - factor(mixtures)
         accepted = jnp.log(jax.random.uniform(test_key, odds.shape, odds.dtype)) < odds
-        return _where(accepted, swept, mixtures), None
+        return choose(accepted, swept, mixtures), None
 
     return jax.lax.scan(sweep, mixtures, jax.random.split(key, SWEEPS))[0]
 
@@ -164,12 +165,6 @@ def _missing(log_joint: Float[Array, "n k"], arguments: Arguments) -> Float[Arra
     whole = weight * log_sum_exp(log_joint, -1)
     parts = log_sum_exp(weight[:, None] * log_joint, -1)
     return jnp.sum(jnp.where(weight > 0, whole - parts, 0))
-
-
-def _where(condition: Array, yes: Any, no: Any) -> Any:
-    return jax.tree.map(
-        lambda a, b: jnp.where(condition.reshape(-1, *(1,) * (a.ndim - 1)), a, b), yes, no
-    )
 
 
 @jax.jit

@@ -27,8 +27,8 @@ from gmm_jax import (
 )
 from gmm_jax._pytree import rebuild
 from gmm_jax.distributions import (
+    Dirichlet,
     IndependentBeta,
-    IndependentDirichlet,
     IndependentInverseGamma,
     InverseWishart,
     MultivariateNormals,
@@ -277,7 +277,7 @@ def test_densities_match_scipy(x64):
     )
     rows, concentration = jnp.array([[0.2, 0.3, 0.5]]), jnp.array([[1.5, 0.7, 3.0]])
     np.testing.assert_allclose(
-        IndependentDirichlet(concentration).log_prob_each(rows),
+        Dirichlet(concentration).log_prob_each(rows),
         [stats.dirichlet.logpdf(rows[0], concentration[0])],
     )
     matrix = jnp.array([[1.3, -0.2], [-0.2, 0.6]])

@@ -263,25 +263,13 @@ class _Found:
             sets=sets,
             frame=self.frame,
             reason=reason,
-            inside=self.mixtures if named else _in_order(self.mixtures),
+            inside=self.mixtures if named else setting.each_in_order(self.mixtures),
             log_likelihood=sets.sizes() * self.objective - sets.log_volumes(self.frame),
             n_parameters=n_parameters,
             limits=limits,
             status=self.status,
             n_steps=self.steps,
         )
-
-
-def _in_order(mixtures: Mixture) -> Mixture:
-    """Sort the components of each mixture, where they have an order."""
-    if jax.tree.map(lambda a: a[0], mixtures).components.order is None:
-        return mixtures
-    order = np.asarray(jax.vmap(lambda c: jnp.asarray(c.order))(mixtures.components))
-    order = np.argsort(order, axis=1, kind="stable")
-    return jax.tree.map(
-        lambda a: np.take_along_axis(a, order.reshape(order.shape + (1,) * (a.ndim - 2)), 1),
-        mixtures,
-    )
 
 
 def _warn(status: np.ndarray, n_restarts: int) -> None:

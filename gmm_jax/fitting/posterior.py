@@ -53,7 +53,7 @@ def fit_posterior(
         frame=frame,
         method=method,
         reason=f"{reason}; {n_particles} particles {story}.",
-        inside=_in_order(draws) if ordered else draws,
+        inside=setting.each_in_order(draws) if ordered else draws,
         prior=prior,
         log_evidence=log_evidence,
         ordered=ordered,
@@ -162,12 +162,3 @@ def _enter(points: np.ndarray, weight: np.ndarray, frame: Frame) -> tuple[Array,
     centred = ((points - frame.centre) / frame.unit).astype(dtype)
     centred, weight = padded(centred, weight, bucket(points.shape[0]))
     return jnp.asarray(centred), jnp.asarray(weight.astype(dtype))
-
-
-def _in_order(draws: Any) -> Any:
-    """Sort the components of every draw by their first mean, or other leading parameter."""
-    order = np.asarray(jax.vmap(lambda components: jnp.asarray(components.order))(draws.components))
-    order = np.argsort(order, axis=1, kind="stable")
-    return jax.tree.map(
-        lambda a: np.take_along_axis(a, order.reshape(order.shape + (1,) * (a.ndim - 2)), 1), draws
-    )

@@ -16,6 +16,7 @@ from gmm_jax.models.sites import (
     marginal_points,
     site,
 )
+from gmm_jax.priors.components import resolved
 
 
 @runtime_checkable
@@ -144,7 +145,7 @@ def _bayesian(
     def model() -> Mixture:
         values: dict[str, Any] = {}
         for name, own in sites.items():
-            values[name] = site(own(values) if callable(own) else own) @ name
+            values[name] = site(resolved(own, values)) @ name
         # Within jit the mixture is built without a look at the numbers: impossible ones have
         # density zero rather than raise an error.
         mixture = jax.jit(prior.mixture)(**values)

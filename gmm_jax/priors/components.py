@@ -44,7 +44,7 @@ class ComponentPrior(ABC):
     @property
     def exchangeable(self) -> bool:
         """Whether all components have the same prior (known hyperparameters only)."""
-        return all(is_one(getattr(self, n), self.ranks.get(n, 1)) for n in self.supports)
+        return all(same_for_all(getattr(self, n), self.ranks.get(n, 1)) for n in self.supports)
 
     def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Of every hyperparameter, written out for each component and feature."""
@@ -58,7 +58,10 @@ class ComponentPrior(ABC):
         """
         shapes = self.shapes(n_components, event_shape).items()
         return self._with(
-            {n: fit_to(n, getattr(self, n), shape, self.ranks.get(n, 1)) for n, shape in shapes}
+            {
+                n: written_out(n, getattr(self, n), shape, self.ranks.get(n, 1))
+                for n, shape in shapes
+            }
         )
 
     def _with(self, values: dict[str, Any]) -> Any:
@@ -129,13 +132,13 @@ def resolved(site: Any, values: dict[str, Array]) -> Any:
     return site(values) if callable(site) else site
 
 
-def is_one(value: Array | np.ndarray, rank: int = 1) -> bool:
+def same_for_all(value: Array | np.ndarray, rank: int = 1) -> bool:
     """Whether all components have the same entries."""
     array = np.asarray(value)
     return array.ndim < rank or bool(np.all(array == array[:1]))
 
 
-def fit_to(
+def written_out(
     name: str, value: Array | np.ndarray, shape: tuple[int, ...], rank: int = 1
 ) -> Array | np.ndarray:
     """Give every component, and feature, its own copy of a hyperparameter.

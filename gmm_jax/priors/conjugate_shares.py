@@ -7,7 +7,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax._pytree import pytree, rebuild
-from gmm_jax.distributions import IndependentBeta, IndependentDirichlet
+from gmm_jax.distributions import Dirichlet, IndependentBeta
 from gmm_jax.families import Bernoulli, Categorical
 from gmm_jax.families.categorical import Levels
 from gmm_jax.families.limits import Limits
@@ -99,7 +99,7 @@ class DirichletCategorical(ComponentPrior):
         return {"concentration": (n_components, *event_shape, self.concentration.shape[-1])}
 
     def sites(self) -> dict[str, Any]:
-        return {"probs": IndependentDirichlet(self.concentration)}
+        return {"probs": Dirichlet(self.concentration)}
 
     def given(
         self, components: Categorical, statistics: Sums, floor: Float[Array, ""]

@@ -13,7 +13,7 @@ from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.distributions import Dirichlet
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors.components import fit_to, is_one
+from gmm_jax.priors.components import same_for_all, written_out
 
 
 @pytree
@@ -69,7 +69,7 @@ class MixturePrior:
     @property
     def exchangeable(self) -> bool:
         """Whether relabelling the components leaves the prior as it is (known parameters only)."""
-        return is_one(self.concentration) and self.components.exchangeable
+        return same_for_all(self.concentration) and self.components.exchangeable
 
     def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> "MixturePrior":
         """The same prior with every parameter written out for each component and feature.
@@ -79,7 +79,7 @@ class MixturePrior:
         """
         return rebuild(
             type(self),
-            concentration=fit_to("concentration", self.concentration, (n_components,)),
+            concentration=written_out("concentration", self.concentration, (n_components,)),
             components=self.components.spread(n_components, event_shape),
         )
 
