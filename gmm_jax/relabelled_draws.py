@@ -39,4 +39,4 @@ class Relabelled:
                 f"`density_band`, `similarity`, `partition` and `occupied` of the fit, or fit "
                 f"fewer components. The relabelled `draws` are there all the same."
             )
-        return "\n".join(table_of_draws(self.draws) + [f"labels by {self.method!r}"])
+        return "\n".join([*table_of_draws(self.draws), f"labels by {self.method!r}"])
