@@ -208,8 +208,7 @@ class PosteriorFit(Result):
             for i in range(0, len(points), block)
         ]
         logs = np.concatenate(parts, axis=1) - self.frame.log_volume(points)
-        low, middle, high = np.exp(logs).reshape(3, *batch)
-        return low, middle, high
+        return tuple(np.asarray(part).reshape(batch) for part in np.exp(logs))
 
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
         log_joint, effective = _mean_log_joint(self.inside, points)
