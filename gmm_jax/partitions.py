@@ -12,9 +12,6 @@ f(x) = x log x gives n times the variation of information [1].
     equations 6 and 8.
 """
 
-import functools
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,8 +162,7 @@ def _counts(
     return np.bincount(cells.ravel(), minlength=s * slots * k).reshape(s, slots, k)
 
 
-@functools.cache
-def _table(loss: str, n: int) -> Any:
+def _table(loss: str, n: int) -> Float[np.ndarray, "n+2"]:
     """f(0), f(1), ... f(n + 1)."""
     x = np.arange(n + 2.0)
     return x**2 if loss == "binder" else x * np.log(np.maximum(x, 1))

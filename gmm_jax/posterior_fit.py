@@ -104,7 +104,7 @@ class PosteriorFit(Result):
             The relabelled draws, the permutations, and whether labels can be trusted.
 
         Raises:
-            ValueError: an unknown method.
+            ValueError: an unknown method, or "order" for components that have none.
 
         Example:
             >>> import gmm_jax
@@ -174,6 +174,14 @@ class PosteriorFit(Result):
 
         Raises:
             ValueError: an unknown loss.
+
+        Example:
+            >>> import gmm_jax
+            >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
+            >>> data = [348, 352, 350, 498, 502, 500]
+            >>> fitted = gmm_jax.fit(data, 2, prior=prior, n_particles=1000)
+            >>> fitted.partition()
+            array([0, 0, 0, 1, 1, 1])
         """
         if loss not in partitions.LOSSES:
             raise ValueError(f"loss must be 'vi' or 'binder', got {loss!r}.")

@@ -89,6 +89,9 @@ def permutations(
     Returns:
         `permutation[i, j]` is the component of draw i that gets label j.
 
+    Raises:
+        ValueError: "order" for components that have none.
+
     References:
         [1] Marin, Mengersen and Robert (2005), "Bayesian modelling and inference on mixtures of
             distributions", section 3.1.
@@ -97,6 +100,11 @@ def permutations(
         [3] Stephens (2000), "Dealing with label switching in mixture models", algorithm 2.
     """
     if method == "order":
+        if leading(draws) is None:
+            raise ValueError(
+                f"method='order' needs components that can be put in order, and "
+                f"{type(draws.components).__name__} cannot: use method='stephens'."
+            )
         return by_order(draws)
     pivot = seen.shares[np.argmax(seen.log_likelihood + np.asarray(log_prior))]
     found = match(rewards(seen.shares, seen.counts * pivot))

@@ -49,9 +49,7 @@ def test_no_permutation_of_a_draw_is_better(method):
     """Written out from the papers: one draw after another, over all k! permutations."""
     shares = np.random.default_rng(0).dirichlet([0.7] * 3, (40, 6)).astype(np.float32)
     shares, counts = np.moveaxis(shares, 1, 2), np.array([1.0, 2, 1, 1, 3, 1])
-    draws = jax.vmap(lambda w: rebuild(gmm_jax.Mixture, weights=w, components=NoOrder()))(
-        jnp.ones((40, 3)) / 3
-    )
+    draws = rebuild(gmm_jax.Mixture, weights=jnp.full((40, 3), 1 / 3), components=NoOrder())
     seen = View(shares, counts, -np.arange(40.0))
     found = relabelling.permutations(method, draws, seen, np.zeros(40))
     kept = relabelling._drawn(shares) if method == "ecr" else shares
@@ -154,6 +152,32 @@ def test_agreement_of_certain_labels_that_are_exchanged():
     equal, both = View(shares[:, :2, :8], np.ones(8), np.zeros(20)), as_they_are[:, :2]
     np.testing.assert_allclose(relabelling.agreement(equal, both), 0.7**2, rtol=1e-5)
     assert "component 0 doesn't hold the same points" in relabelling.doubt(equal, both)
+
+
+def test_clusters_side_by_side_are_found_though_order_fails():
+    """Two features; the first is the same for both clusters, so that its order is chance."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(40, 2)) + np.repeat([[0, 4], [0, -4]], 20, axis=0)
+    columns = rng.permuted(np.tile([0, 1], (300, 1)), axis=1)
+    means = np.array([[0, 4], [0, -4]])[columns] + 0.2 * rng.normal(size=(300, 2, 2))
+    components = rebuild(gmm_jax.Normal, means=jnp.asarray(means), scales=jnp.ones((300, 2, 2)))
+    draws = rebuild(gmm_jax.Mixture, weights=jnp.full((300, 2), 0.5), components=components)
+    seen = relabelling.view(draws, jnp.asarray(data), np.ones(40))
+    for method in KEPT:
+        found = relabelling.permutations(method, draws, seen, np.zeros(300))
+        same = np.take_along_axis(columns, found, 1)
+        assert np.all(same == same[0])
+        assert not relabelling.doubt(seen, found)
+    by_order = relabelling.permutations("order", draws, seen, np.zeros(300))
+    np.testing.assert_array_equal(by_order, np.argsort(means[..., 0], axis=1))
+    assert "doesn't hold the same points" in relabelling.doubt(seen, by_order)
+
+
+def test_order_is_refused_where_there_is_none():
+    draws = rebuild(gmm_jax.Mixture, weights=jnp.full((5, 2), 0.5), components=NoOrder())
+    seen = View(np.full((5, 2, 4), 0.5), np.ones(4), np.zeros(5))
+    with pytest.raises(ValueError, match="NoOrder cannot: use method='stephens'"):
+        relabelling.permutations("order", draws, seen, np.zeros(5))
 
 
 def test_components_that_the_prior_names_keep_their_names(bentos):
