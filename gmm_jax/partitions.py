@@ -162,7 +162,7 @@ def _counts(
     return np.bincount(cells.ravel(), minlength=s * slots * k).reshape(s, slots, k)
 
 
-def _table(loss: str, n: int) -> Float[np.ndarray, "n+2"]:
+def _table(loss: str, n: int) -> Float[np.ndarray, "c"]:
     """f(0), f(1), ... f(n + 1)."""
     x = np.arange(n + 2.0)
     return x**2 if loss == "binder" else x * np.log(np.maximum(x, 1))
