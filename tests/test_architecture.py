@@ -26,12 +26,12 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     },
     {"initial", "mixture"},
     {"table"},
-    {"landscape", "priors"},
+    {"landscape", "partitions", "priors", "relabelling"},
     {"quantiles"},
     {"em", "gibbs", "importance", "quasi_newton", "smc"},
     {"chunked", "mixture_gibbs", "mixture_posterior", "mixture_tempering", "side_by_side"},
     {"summaries"},
-    {"results"},
+    {"relabelled_draws", "results"},
     {"chunked_fit", "many_fits", "posterior_fit", "spikes"},
     {"fitting", "models", "plotting"},
     {"evidence"},
@@ -51,7 +51,7 @@ CONFINED = {  # what may be imported where
     "arviz_stats": {"convergence"},
     "pandas": {"selection"},
     "polars": set(),
-    "scipy": {"quantiles", "quasi_newton", "standard_errors"},
+    "scipy": {"partitions", "quantiles", "quasi_newton", "relabelling", "standard_errors"},
 }
 HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
 
