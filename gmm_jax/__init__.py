@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gmm_jax.many_fits import ManyFits
     from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
     from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
+    from gmm_jax.priors.defaults import default_prior
     from gmm_jax.priors.mixtures import MixturePrior
     from gmm_jax.priors.normal_gamma import DirichletNormalGamma, NormalGamma
     from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
@@ -81,6 +82,7 @@ __all__ = [
     "StudentT",
     "Uniform",
     "Wrapped",
+    "default_prior",
     "fit",
     "fit_chunks",
     "fit_many",
@@ -104,6 +106,7 @@ LATER = {
     "NormalInverseWishart": "gmm_jax.priors.normal_inverse_wishart",
     "ProductPrior": "gmm_jax.priors.products",
     "Selection": "gmm_jax.selection",
+    "default_prior": "gmm_jax.priors.defaults",
     "fit_chunks": "gmm_jax.fitting.streaming",
     "fit_many": "gmm_jax.fitting.many",
     "importance_resample": "gmm_jax.sampling",
