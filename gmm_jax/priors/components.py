@@ -122,6 +122,16 @@ class ComponentPrior(ABC):
     def mode(self, components: Any, statistics: Any, limits: Limits) -> Any:
         """The components where the density of `given` is highest, but for what is held."""
 
+    def improper(
+        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+    ) -> str | None:
+        """Why `points`, counted `weight` times, leave no posterior, and what helps.
+
+        It is asked when every hyperparameter is written out. None if there is a posterior, as
+        always where the density vanishes exponentially at the edge.
+        """
+        return None
+
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> Any:
         """The prior for `shift + scale * x` when this is that for x: the same unless it says so."""
         return self

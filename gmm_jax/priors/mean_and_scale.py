@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax._pytree import pytree
-from gmm_jax.distributions import IndependentGamma, IndependentNormal
+from gmm_jax.distributions import IndependentGamma, IndependentGammaAbove, IndependentNormal
 
 CELLS = 128
 COARSE = 32
@@ -78,8 +78,8 @@ def mean_and_scale(
     average: Float[Array, "k ..."],
     squares: Float[Array, "k ..."],
     mean_prior: IndependentNormal,
-    scale_prior: IndependentGamma,
-    floor: Float[Array, ""],
+    scale_prior: IndependentGamma | IndependentGammaAbove,
+    floor: Float[Array, "..."],
 ) -> MeanAndScale:
     """Tabulate the conditional of means and scales.
 
@@ -89,7 +89,8 @@ def mean_and_scale(
         squares: Their squared deviations from it, summed.
         mean_prior: Prior of the means.
         scale_prior: Prior of the scales.
-        floor: Scales below are left out; it keeps the conditional of equal points proper.
+        floor: Scales below are left out; it keeps the conditional of equal points proper. One for
+            all, or one per entry.
     """
     dtype = average.dtype
     tiny = jnp.finfo(dtype).tiny

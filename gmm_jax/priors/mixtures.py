@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import gammaln
 from jaxtyping import ArrayLike, Float
@@ -156,6 +157,31 @@ class MixturePrior:
             Dirichlet(full.concentration + statistics.counts),
             full.components.given(mixture.components, statistics, floor),
         )
+
+    def improper(
+        self,
+        points: Float[np.ndarray, "n ..."],
+        weight: Float[np.ndarray, "n"],
+        n_components: int,
+    ) -> str | None:
+        """Why the posterior cannot be normalised: the evidence is infinite, and what helps.
+
+        None if all is well.
+
+        Args:
+            points: n points; NaN is a missing value.
+            weight: How often each counts.
+            n_components: k; a single component holds all points, of several each may hold any.
+
+        Example:
+            >>> import numpy as np
+            >>> from gmm_jax import DirichletNormalGamma
+            >>> prior = DirichletNormalGamma(1, mean=400, mean_scale=50, shape=2, rate=1)
+            >>> print(prior.improper(np.array([350.0, 350, 350, 500]), np.ones(4), 2)[:24])
+            the evidence is infinite
+        """
+        full = self.components.spread(n_components, points.shape[1:])
+        return full.improper(points, weight)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "MixturePrior":
         """The prior of a mixture of `shift + scale * x` when this is that of x."""

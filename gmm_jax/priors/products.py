@@ -106,6 +106,15 @@ class ProductPrior(ComponentPrior):
         modes = tuple(p.mode(own, s, limits.part(i)) for i, (p, own, s) in enumerate(rows))
         return rebuild(Product, parts=modes, columns_of_parts=self.columns)
 
+    def improper(
+        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+    ) -> str | None:
+        for part, columns in zip(self.parts, self.columns, strict=True):
+            problem = part.improper(points[:, np.asarray(columns)], weight)
+            if problem:
+                return f"in column {columns} of data, {problem}"
+        return None
+
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "ProductPrior":
         d = sum(np.size(c) for c in self.columns)
         shifts, scales = np.broadcast_to(shift, (d,)), np.broadcast_to(scale, (d,))
