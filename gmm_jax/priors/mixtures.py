@@ -119,6 +119,34 @@ class MixturePrior:
         components = many.components.sample(components_key)
         return rebuild(Mixture, weights=weights, components=components)
 
+    def sample_data(
+        self,
+        key: Array,
+        n: int,
+        n_components: int,
+        event_shape: tuple[int, ...] = (),
+        sample_shape: tuple[int, ...] = (),
+    ) -> Float[Array, "..."]:
+        """Draw what the prior expects to see: each time a mixture, then `n` points of it.
+
+        Example:
+            >>> import jax
+            >>> from gmm_jax import default_prior
+            >>> prior = default_prior([498, 352, 501, 349, 497, 503], n_components=2)
+            >>> prior.sample_data(jax.random.key(0), 20, n_components=2, sample_shape=(5,)).shape
+            (5, 20)
+        """
+        mixtures_key, points_key = jax.random.split(key)
+        mixtures = self.sample(mixtures_key, n_components, event_shape, sample_shape)
+        keys = jax.random.split(points_key, sample_shape)
+
+        def draw(mixture: Mixture, key: Array) -> Array:
+            return mixture.sample(key, n)[0]
+
+        for _ in sample_shape:
+            draw = jax.vmap(draw)
+        return draw(mixtures, keys)
+
     def log_prob(self, mixture: Mixture) -> Float[Array, ""]:
         """Log density of the parameters of `mixture`, as `values` has them."""
         full = self.spread(mixture.n_components, mixture.components.event_shape)
