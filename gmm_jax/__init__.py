@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
     from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
     from gmm_jax.priors.defaults import default_prior
+    from gmm_jax.priors.gamma_inverse_gamma import GammaInverseGamma
     from gmm_jax.priors.mixtures import MixturePrior
     from gmm_jax.priors.normal_gamma import DirichletNormalGamma, NormalGamma
     from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
@@ -61,6 +62,7 @@ __all__ = [
     "FitWarning",
     "Gamma",
     "GammaExponential",
+    "GammaInverseGamma",
     "GammaPoisson",
     "Heterogeneous",
     "ManyFits",
@@ -98,6 +100,7 @@ LATER = {
     "DirichletCategorical": "gmm_jax.priors.conjugate_shares",
     "DirichletNormalGamma": "gmm_jax.priors.normal_gamma",
     "GammaExponential": "gmm_jax.priors.conjugate_rates",
+    "GammaInverseGamma": "gmm_jax.priors.gamma_inverse_gamma",
     "GammaPoisson": "gmm_jax.priors.conjugate_rates",
     "ManyFits": "gmm_jax.many_fits",
     "MixturePrior": "gmm_jax.priors.mixtures",

@@ -11,6 +11,7 @@ from gmm_jax import (
     Bernoulli,
     Categorical,
     Exponential,
+    Gamma,
     Heterogeneous,
     MultivariateNormal,
     Normal,
@@ -28,6 +29,7 @@ CASES = {
     "Normal 2-D": (Normal, PAIRS),
     "MultivariateNormal": (MultivariateNormal, PAIRS),
     "Exponential": (Exponential, PAIRS[:, 1]),
+    "Gamma": (Gamma, PAIRS[:, 1]),
     "Product": (Product.of((MultivariateNormal, (0, 1)), (Poisson, 2)), MIXED),
 }
 
@@ -97,6 +99,7 @@ def test_narrow_components_far_apart_are_found(bentos):
     assert np.all(np.asarray(mode.components.scales) < 2 * light.std())
 
 
+@pytest.mark.slow
 def test_all_draws_are_sound():
     """Families without a unit, and counts that are all 0."""
     binary, letters = np.array([0.0, 1, 1, 0]), np.array([0.0, 2, 1, 1])
@@ -116,6 +119,7 @@ def test_all_draws_are_sound():
         assert np.isfinite(log_density(jax.random.key(0)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [Normal, Poisson])
 def test_the_prior_expects_data_like_these(family):
     """Prior predictive medians, quartiles and ranges surround those of the data."""

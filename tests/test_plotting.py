@@ -82,6 +82,7 @@ def test_components_that_draws_cannot_tell_apart(tmp_path):
     assert (tmp_path / "picture.png").exists()
 
 
+@pytest.mark.slow
 def test_the_prior_is_drawn_beside_the_data(tmp_path):
     """Bars are the histogram of the data; what a picture can't show is refused."""
     data = np.array(BENTOS, float)

@@ -11,6 +11,7 @@ from gmm_jax.families import (
     Bernoulli,
     Categorical,
     Exponential,
+    Gamma,
     MultivariateNormal,
     Normal,
     Poisson,
@@ -20,6 +21,7 @@ from gmm_jax.families.kinds import seen
 from gmm_jax.families.product import ProductOf
 from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
 from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
+from gmm_jax.priors.gamma_inverse_gamma import GammaInverseGamma
 from gmm_jax.priors.mixtures import MixturePrior
 from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
 from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
@@ -44,6 +46,7 @@ def default_prior(
                         column by itself is as above
         Poisson         rates ~ Gamma(1, 1 / m): exponential about the mean count
         exponential     rates ~ Gamma(1, m / r): means of waiting times ~ InverseGamma(1, m / r)
+        gamma           sqrt(shapes) half-normal, scaled by r; means ~ InverseGamma(1, m / r)
         Bernoulli       probs ~ Beta(1, 1)
         categorical     probs ~ Dirichlet(1, ..., 1)
 
@@ -181,6 +184,11 @@ def _exponential(mean: Any, spread: Any, k: int) -> GammaExponential:
     return GammaExponential(1, _row(mean) / (FINEST * k))
 
 
+def _gamma(mean: Any, spread: Any, k: int) -> GammaInverseGamma:
+    # The square of a half-normal scaled by r is a gamma of shape 1/2 and rate 1 / (2 r^2).
+    return GammaInverseGamma(0.5, 0.5 / (FINEST * k) ** 2, 1, _row(mean) / (FINEST * k))
+
+
 def _bernoulli(mean: Any, spread: Any, k: int) -> BetaBernoulli:
     return BetaBernoulli(1, 1)
 
@@ -190,6 +198,7 @@ MAKERS: dict[Any, Any] = {
     MultivariateNormal: _multivariate_normal,
     Poisson: _poisson,
     Exponential: _exponential,
+    Gamma: _gamma,
     Bernoulli: _bernoulli,
 }
 """From mean and standard deviation of each column and k; every pair is of the same unit."""
