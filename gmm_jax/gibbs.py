@@ -49,7 +49,8 @@ def step(
         state: From `init` or the step before.
         data: n points.
         sample_weight: How often each counts.
-        prior: Gives `given(mixture, statistics, floor)` and `log_prob_matched(mixture)`.
+        prior: Gives `refresh(key, mixture)`, `given(mixture, statistics, floor)` and
+            `log_prob_matched(mixture)`.
         floor: Smallest scale.
     """
     labels_key, sweep_key = jax.random.split(key)
@@ -78,17 +79,19 @@ def sweep(
     Assignments have probabilities proportional to (weight times density)^power; where `power` is
     `sample_weight`, too, that is the exact conditional of a posterior whose points count so.
     """
-    assignments_key, parameters_key = jax.random.split(key)
+    assignments_key, parameters_key, prior_key = jax.random.split(key, 3)
     n_chains = mixtures.weights.shape[0]
     uniforms = jax.random.uniform(assignments_key, (n_chains, data.shape[0]), data.dtype)
 
-    def condition(mixture, uniform):
+    def condition(mixture, uniform, key):
         log_joint = jnp.maximum(mixture.log_joint(data), LOWEST)
         assignments = categorical(uniform, power[:, None] * log_joint)
         one_hot = jax.nn.one_hot(assignments, mixture.n_components, dtype=data.dtype)
         statistics = mixture.components.statistics(data, one_hot * sample_weight[:, None])
-        return assignments, statistics, prior.given(mixture, statistics, floor)
+        known = prior.refresh(key, mixture)
+        return assignments, statistics, known.given(mixture, statistics, floor)
 
-    assignments, statistics, conditionals = jax.vmap(condition)(mixtures, uniforms)
+    keys = jax.random.split(prior_key, n_chains)
+    assignments, statistics, conditionals = jax.vmap(condition)(mixtures, uniforms, keys)
     drawn = conditionals.sample(parameters_key)
     return State(drawn), Info(assignments, statistics, mixtures)

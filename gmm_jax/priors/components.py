@@ -122,6 +122,10 @@ class ComponentPrior(ABC):
     def mode(self, components: Any, statistics: Any, limits: Limits) -> Any:
         """The components where the density of `given` is highest, but for what is held."""
 
+    def refresh(self, key: Array, components: Any) -> Any:
+        """The prior at hyperparameters drawn given `components`: itself where all are known."""
+        return self
+
     def improper(
         self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
     ) -> str | None:

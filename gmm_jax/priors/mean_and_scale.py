@@ -7,7 +7,8 @@ for u = log s, the density
     g(u) = shape u - rate e^u - n u - S e^(-2u) / 2
            - log(1 + n t^2 e^(-2u)) / 2 - n (a - m)^2 / (2 (e^(2u) + n t^2)),
 
-which is tabulated where it matters; the mean given s is normal. So the draw costs the same for ten
+which is tabulated where it matters; the mean given s is normal. Under InverseGamma(shape, rate) on
+the variance the first two terms are -2 shape u - rate e^(-2u). So the draw costs the same for ten
 points and ten million, and without points it is a draw from the prior.
 """
 
@@ -17,7 +18,12 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax._pytree import pytree
-from gmm_jax.distributions import IndependentGamma, IndependentGammaAbove, IndependentNormal
+from gmm_jax.distributions import (
+    IndependentGamma,
+    IndependentGammaAbove,
+    IndependentInverseGamma,
+    IndependentNormal,
+)
 
 CELLS = 128
 COARSE = 32
@@ -78,7 +84,7 @@ def mean_and_scale(
     average: Float[Array, "k ..."],
     squares: Float[Array, "k ..."],
     mean_prior: IndependentNormal,
-    scale_prior: IndependentGamma | IndependentGammaAbove,
+    scale_prior: IndependentGamma | IndependentGammaAbove | IndependentInverseGamma,
     floor: Float[Array, "..."],
 ) -> MeanAndScale:
     """Tabulate the conditional of means and scales.
@@ -88,7 +94,7 @@ def mean_and_scale(
         average: Their average.
         squares: Their squared deviations from it, summed.
         mean_prior: Prior of the means.
-        scale_prior: Prior of the scales.
+        scale_prior: Prior of the scales; if an inverse gamma, of their squares.
         floor: Scales below are left out; it keeps the conditional of equal points proper. One for
             all, or one per entry.
     """
@@ -105,16 +111,14 @@ def mean_and_scale(
         u = jnp.moveaxis(u, -1, 0)
         offset = u - reference
         fit = -count * (offset + 0.5 * spring * jnp.expm1(-2 * offset))
-        scale = jnp.exp(u)
-        variance = scale**2
+        variance = jnp.exp(2 * u)
         total = variance + prior_variance
         pull = u - 0.5 * jnp.log(total) - 0.5 * distance / total
-        prior = scale_prior.shape * u - scale_prior.rate * scale
-        return jnp.moveaxis(fit + pull + prior, 0, -1)
+        return jnp.moveaxis(fit + pull + _log_prior(scale_prior, u), 0, -1)
 
-    typical = jnp.log(scale_prior.shape / scale_prior.rate)
+    typical, tail = _typical_and_tail(scale_prior)
     lowest = jnp.full(average.shape, jnp.log(floor), dtype)
-    highest = jnp.maximum(jnp.maximum(typical, reference), lowest) + 6
+    highest = jnp.maximum(jnp.maximum(typical, reference), lowest) + tail
 
     def tabulate(low, high, cells):
         width = (high - low) / cells
@@ -133,6 +137,20 @@ def mean_and_scale(
     width, values = tabulate(low, high, CELLS)
     log_mass = jax.nn.log_softmax(values, -1)
     return MeanAndScale(low, width, log_mass, count, average, mean_prior)
+
+
+def _log_prior(scale_prior, u):
+    """Log density of the log scale, up to a constant."""
+    if isinstance(scale_prior, IndependentInverseGamma):
+        return -2 * scale_prior.shape * u - scale_prior.rate * jnp.exp(-2 * u)
+    return scale_prior.shape * u - scale_prior.rate * jnp.exp(u)
+
+
+def _typical_and_tail(scale_prior):
+    """Where the log scale is without data, and how far above that it may be."""
+    if isinstance(scale_prior, IndependentInverseGamma):
+        return jnp.log(scale_prior.rate / scale_prior.shape) / 2, 6 + 12 / scale_prior.shape
+    return jnp.log(scale_prior.shape / scale_prior.rate), 6
 
 
 def _mean_given_scale(count, average, mean_prior, scales):

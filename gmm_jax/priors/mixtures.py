@@ -186,6 +186,15 @@ class MixturePrior:
             full.components.given(mixture.components, statistics, floor),
         )
 
+    def refresh(self, key: Array, mixture: Mixture) -> "MixturePrior":
+        """The prior at hyperparameters drawn given `mixture`: itself where all are known."""
+        full = self.spread(mixture.n_components, mixture.components.event_shape)
+        return rebuild(
+            type(self),
+            concentration=full.concentration,
+            components=full.components.refresh(key, mixture.components),
+        )
+
     def improper(
         self,
         points: Float[np.ndarray, "n ..."],

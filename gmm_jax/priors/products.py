@@ -97,6 +97,10 @@ class ProductPrior(ComponentPrior):
         drawn = tuple(part.sample(own) for part, own in zip(self.parts, keys, strict=True))
         return rebuild(Product, parts=drawn, columns_of_parts=self.columns)
 
+    def log_prob(self, components: Product) -> Float[Array, "k"]:
+        pairs = zip(self.parts, components.parts, strict=True)
+        return functools.reduce(jnp.add, (part.log_prob(own) for part, own in pairs))
+
     def log_prob_matched(self, components: Product) -> Float[Array, "k k"]:
         pairs = zip(self.parts, components.parts, strict=True)
         return functools.reduce(jnp.add, (part.log_prob_matched(own) for part, own in pairs))
@@ -105,6 +109,11 @@ class ProductPrior(ComponentPrior):
         rows = zip(self.parts, components.parts, statistics.parts, strict=True)
         modes = tuple(p.mode(own, s, limits.part(i)) for i, (p, own, s) in enumerate(rows))
         return rebuild(Product, parts=modes, columns_of_parts=self.columns)
+
+    def refresh(self, key: Array, components: Product) -> "ProductPrior":
+        keys = jax.random.split(key, len(self.parts))
+        rows = zip(self.parts, keys, components.parts, strict=True)
+        return self._with({"parts": tuple(p.refresh(k, own) for p, k, own in rows)})
 
     def improper(
         self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]

@@ -45,3 +45,37 @@ def spike(
             "NormalInverseGamma, which keeps away from 0."
         )
     return None
+
+
+def common_spike(
+    points: Float[np.ndarray, "n ..."],
+    weight: Float[np.ndarray, "n"],
+    shape: Float[np.ndarray, "k ..."],
+    rate_shape: Float[np.ndarray, "1 ..."],
+) -> str | None:
+    """The same where k variances ~ InverseGamma(shape a, rate) share a rate ~ Gamma(g, h).
+
+    Where c of the standard deviations go to 0 together as s, the prior goes like s^(2 e - 1) with
+    e = g + (k - c) a, and their likelihood like s^(-sum_j (m_j - 1)) over the values they hold. All
+    k can where there are no more than k values; else the last must be wide, to hold the others.
+    """
+    k = len(shape)
+    columns = points.reshape(len(points), -1).T
+    least = np.broadcast_to(shape, (k, *points.shape[1:])).reshape(k, -1).min(0)
+    g = np.broadcast_to(rate_shape, (1, *points.shape[1:])).reshape(-1)
+    for j, column in enumerate(columns):
+        there = (weight > 0) & ~np.isnan(column)
+        values, where = np.unique(column[there], return_inverse=True)
+        counts = np.sort(np.bincount(where.ravel(), weight[there]))[::-1]
+        narrow = k if len(values) <= k else k - 1
+        power = 2 * (g[j] + (k - narrow) * least[j])
+        extra = np.maximum(counts[:narrow] - 1, 0).sum()
+        if narrow and extra >= power:
+            of = f"column {j} of data" if points.ndim == 2 else "data"
+            return (
+                f"the evidence is infinite, and there is no posterior: {of} holds values {extra:g} "
+                f"times more than once, and a prior of variances whose rate may be near 0 lets "
+                f"{k} components shrink onto values that repeat {power:g} times or more. Pass a "
+                f"rate_shape above {extra / 2:g}, or NormalInverseGamma, which keeps away from 0."
+            )
+    return None
