@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from gmm_jax import partitions, relabelling
 from gmm_jax._numerics import categorical, log_sum_exp, safe_log
+from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
 from gmm_jax.convergence import Quality
 from gmm_jax.mixture import Mixture
@@ -67,7 +68,7 @@ class PosteriorFit(Result):
         component; for new points it is not: see `responsibilities`.
         """
         points, _ = self._enter(data)
-        return jax.vmap(lambda mixture: mixture.responsibilities(points))(self.inside)
+        return jax.vmap(lambda mixture: mixture.responsibilities(points))(self._seeing(points))
 
     def occupied(self) -> np.ndarray:
         """Posterior probability that 0, 1, ... k components hold any of the data, (k + 1,).
@@ -78,7 +79,7 @@ class PosteriorFit(Result):
         k = self.inside.weights.shape[1]
         count = max(1, min(self.n_draws, 2000, 2**24 // (points.shape[0] * k)))
         picked = np.linspace(0, self.n_draws - 1, count).astype(int)
-        draws = jax.tree.map(lambda a: jnp.asarray(a[picked]), self.inside)
+        draws = jax.tree.map(lambda a: jnp.asarray(a[picked]), self._seeing(points))
         counts = _number_occupied(jax.random.key(0), draws, points, self.sample_weight > 0)
         return np.bincount(np.asarray(counts), minlength=k + 1) / count
 
@@ -130,7 +131,8 @@ class PosteriorFit(Result):
         s, k = self.n_draws, self.inside.weights.shape[1]
         permutation, doubt = np.tile(np.arange(k), (s, 1)), ""
         if self.ordered:
-            seen = relabelling.view(self.inside, self._enter(None)[0], self.sample_weight)
+            points, _ = self._enter(None)
+            seen = relabelling.view(self._seeing(points), points, self.sample_weight)
             log_prior = _log_prior(self.prior, self.draws)
             permutation = relabelling.permutations(method, self.inside, seen, log_prior)
             doubt = relabelling.doubt(seen, permutation)
@@ -147,8 +149,9 @@ class PosteriorFit(Result):
         if not self.ordered:
             return ""
         picked = np.linspace(0, self.n_draws - 1, min(self.n_draws, 2000)).astype(int)
-        draws = jax.tree.map(lambda a: jnp.asarray(a[picked]), self.inside)
-        seen = relabelling.view(draws, self._enter(None)[0], self.sample_weight)
+        points, _ = self._enter(None)
+        draws = jax.tree.map(lambda a: jnp.asarray(a[picked]), self._seeing(points))
+        seen = relabelling.view(draws, points, self.sample_weight)
         return relabelling.doubt(seen, np.tile(np.arange(draws.weights.shape[1]), (len(picked), 1)))
 
     def similarity(self, data: Any = None) -> Float[np.ndarray, "n n"]:
@@ -167,7 +170,7 @@ class PosteriorFit(Result):
                 f"{partitions.MOST_POINTS} points, got {len(points)}: pass some of them as `data`, "
                 f"such as every tenth."
             )
-        return partitions.similarity(self.inside, points)
+        return partitions.similarity(self._seeing(points), points)
 
     def partition(self, loss: str = "vi", data: Any = None) -> Int[np.ndarray, "n"]:
         """The partition of points of least expected loss; needs no labels.
@@ -195,8 +198,10 @@ class PosteriorFit(Result):
             raise ValueError(f"loss must be 'vi' or 'binder', got {loss!r}.")
         points, _ = self._enter(data)
         few = len(points) <= partitions.MOST_POINTS
-        together = partitions.similarity(self.inside, points) if few else None
-        return partitions.best_partition(partitions.drawn(self.inside, points), loss, together)
+        together = partitions.similarity(self._seeing(points), points) if few else None
+        return partitions.best_partition(
+            partitions.drawn(self._seeing(points), points), loss, together
+        )
 
     def density_band(self, x: Any, mass: float | int = 0.9) -> tuple[np.ndarray, ...]:
         """Where the density of the mixture lies at new points; needs no labels.
@@ -214,10 +219,10 @@ class PosteriorFit(Result):
         if not 0 < mass < 1:
             raise ValueError(f"mass must be between 0 and 1, got {mass}.")
         points, batch = self._enter(x)
-        block = max(1, 2**24 // self.n_draws)
+        draws, block = self._seeing(points), max(1, 2**24 // self.n_draws)
         parts = [
             np.quantile(
-                np.asarray(_log_density(self.inside, points[i : i + block])),
+                np.asarray(_log_density(draws, points[i : i + block])),
                 [(1 - mass) / 2, 0.5, (1 + mass) / 2],
                 axis=0,
             )
@@ -226,8 +231,15 @@ class PosteriorFit(Result):
         logs = np.concatenate(parts, axis=1) - self.frame.log_volume(points)
         return tuple(np.asarray(part).reshape(batch) for part in np.exp(logs))
 
+    def _seeing(self, points: Array) -> Mixture:
+        """The draws as they see points some of whose entries may be missing."""
+        components: Any = self.inside.components
+        if not hasattr(components, "incomplete") or not np.isnan(np.asarray(points)).any():
+            return self.inside
+        return rebuild(Mixture, weights=self.inside.weights, components=components.incomplete())
+
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
-        log_joint, effective = _mean_log_joint(self.inside, points)
+        log_joint, effective = _mean_log_joint(self._seeing(points), points)
         rare = int((effective < FEWEST_DRAWS).sum())
         if rare:
             warn(

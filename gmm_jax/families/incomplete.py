@@ -29,6 +29,10 @@ class Incomplete(NamedTuple):
     means: Float[Array, "k d"]
     scale_trils: Float[Array, "k d d"]
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.means.shape[1:]
+
     def log_prob(self, data: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Log density of the observed entries."""
 

@@ -44,6 +44,10 @@ class IncompleteT(NamedTuple):
     scale_trils: Float[Array, "k d d"]
     dfs: Float[Array, "k"]
 
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.means.shape[1:]
+
     def log_prob(self, data: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Log density of the observed entries."""
 

@@ -12,7 +12,6 @@ from gmm_jax.fitting import arguments, setting, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.shares import fit_shares
 from gmm_jax.posterior_fit import PosteriorFit
-from gmm_jax.priors.defaults import default_prior
 from gmm_jax.results import PointFit
 
 
@@ -118,6 +117,8 @@ def fit(
     sharing = arguments.as_sharing(shared, covariance_type, names)
     known = setting.share_known(known, sharing)
     if isinstance(prior, str):
+        from gmm_jax.priors.defaults import default_prior  # quicker to import when first used
+
         prior = default_prior(points, k, chosen, sample_weight=weight)
     if prior is not None:
         arguments.check_prior(prior, chosen, k, event, sharing)
