@@ -17,7 +17,11 @@ NAMED = DirichletNormalGamma([2.0, 1.0], [-0.5, 1.0], [1.0, 0.7], [2.0, 3.0], [3
 
 def written_out(prior):
     fields = {"concentration": prior.concentration, **vars(prior.components)}
-    return [np.broadcast_to(np.asarray(value, float), 2) for value in fields.values()]
+    return [
+        np.broadcast_to(np.asarray(value, float), 2)
+        for value in fields.values()
+        if value is not None
+    ]
 
 
 @jax.jit

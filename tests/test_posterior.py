@@ -97,7 +97,11 @@ NAMED = DirichletNormalGamma([2.0, 1.0], [-1.0, 1.0], [0.8, 1.0], [2.0, 3.0], [2
 
 def written_out(prior, k=2):
     fields = {"concentration": prior.concentration, **vars(prior.components)}
-    return [np.broadcast_to(np.asarray(value, float), k) for value in fields.values()]
+    return [
+        np.broadcast_to(np.asarray(value, float), k)
+        for value in fields.values()
+        if value is not None
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What a prior says before seeing data: data sets drawn from it, beside those at hand."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -66,7 +66,7 @@ def plot_prior(
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=not on_line)
         axes = axes.ravel()
         if on_line:
-            figure.get_layout_engine().set(h_pad=0, hspace=0)
+            cast(Any, figure.get_layout_engine()).set(h_pad=0, hspace=0)
             _draw_lines(axes, points.reshape(-1), draws.reshape(DRAWS, -1), prior.family)
         else:
             _draw_planes(axes, points, draws)

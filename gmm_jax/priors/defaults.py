@@ -23,13 +23,12 @@ from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
 from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
 from gmm_jax.priors.gamma_inverse_gamma import GammaInverseGamma
 from gmm_jax.priors.mixtures import MixturePrior
-from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
 from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
 from gmm_jax.priors.products import ProductPrior
+from gmm_jax.priors.semiconjugate_normal import SemiconjugateNormal
 
 FINEST = 5
-"""What the prior is worth are points that deviate by the data's spread over the number of
-components, and over this."""
+"""What the prior is worth deviates by the data's spread over this many times the components."""
 
 
 def default_prior(
@@ -40,24 +39,24 @@ def default_prior(
     With m and s the mean and standard deviation of a column, k components and r = 5 k:
 
         weights       ~ Dirichlet(1, ..., 1): every division is equally likely
-        normal          variances ~ InverseGamma(1, (s / r)^2), means ~ N(m, r sqrt(variances))
+        normal          variances ~ InverseGamma(1/2, (s / 2 r)^2 / 2), means ~ N(m, 2 s)
         several         covariances ~ InverseWishart(d + 1, diag 2 (s / r)^2), means ~
-                        N(m, r^2 covariances): every correlation is equally likely, and every
-                        column by itself is as above
+                        N(m, r^2 covariances): every correlation is equally likely
         Poisson         rates ~ Gamma(1, 1 / m): exponential about the mean count
         exponential     rates ~ Gamma(1, m / r): means of waiting times ~ InverseGamma(1, m / r)
         gamma           sqrt(shapes) half-normal, scaled by r; means ~ InverseGamma(1, m / r)
         Bernoulli       probs ~ Beta(1, 1)
         categorical     probs ~ Dirichlet(1, ..., 1)
 
-    Of a component's standard deviation this is worth two points that deviate by s / r; in 90 of
-    100 draws of the prior it lies between .6 and 4.4 times that. The variances integrated out,
-    means have a Student-t of 2 degrees of freedom, centred on m and scaled by s. That a prior
-    takes centre and spread from the data, and the width of components from their number, is Fraley
-    and Raftery's [1] and Richardson and Green's [2]; theirs are surer of how wide components are,
-    and would blur narrow ones far apart. Inverse gammas keep components from shrinking onto equal
-    values, so that every posterior is proper, which densities of standard deviations that are
-    merely low at 0 don't.
+    Of a normal's standard deviation this is worth one point that deviates by s / 2 r: in 90 of 100
+    draws of the prior it lies between .05 / k and 1.6 / k of the data's. Of several features it is
+    worth two points that deviate by s / r (from .12 / k to .9 / k), and conjugate: means have a
+    Student-t of 2 degrees of freedom, scaled by s. That a prior takes centre and spread from the
+    data, and the width of components from their number, is Fraley and Raftery's [1] and Richardson
+    and Green's [2]; those at a known scale are surer of how wide components are, and would blur
+    narrow ones far apart. Inverse gammas keep components from shrinking onto equal values, so that
+    every posterior is proper, which densities of standard deviations that are merely low at 0
+    don't.
 
     Moving or rescaling the data moves or rescales the prior with them.
 
@@ -76,7 +75,7 @@ def default_prior(
         >>> from gmm_jax.datasets import BENTOS
         >>> prior = gmm_jax.default_prior(BENTOS, n_components=2)
         >>> round(float(prior.components.mean), 1), round(float(prior.components.rate), 1)
-        (440.1, 53.9)
+        (440.1, 6.7)
 
     [1] Fraley and Raftery (2007), "Bayesian regularization for normal mixture estimation and
         model-based clustering".
@@ -151,15 +150,15 @@ def _row(value: Any) -> Any:
     return np.asarray(value)[None] if np.ndim(value) else np.asarray(value)
 
 
-def _normal(mean: Any, spread: Any, k: int) -> NormalInverseGamma:
-    narrow = _spread_to_go_by(spread, mean) / (FINEST * k)
+def _normal(mean: Any, spread: Any, k: int) -> SemiconjugateNormal:
+    narrow = _spread_to_go_by(spread, mean) / (2 * FINEST * k)
     # Without the checks, which would round float64: a centre may be far from 0.
     return rebuild(
-        NormalInverseGamma,
+        SemiconjugateNormal,
         mean=_row(mean),
-        mean_count=np.asarray((FINEST * k) ** -2.0),
-        shape=np.ones(()),
-        rate=_row(narrow**2),
+        mean_scale=_row(2 * spread),
+        shape=np.asarray(0.5),
+        rate=_row(narrow**2 / 2),
     )
 
 
