@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._numerics import log_sum_exp
@@ -144,7 +144,8 @@ def informed_conditionals(
     """Run EM, then Gibbs chains; return the conditionals where the chains stand, batched."""
     start_key, chain_key = jax.random.split(key)
     n_chains = _number_of_chains(n_components)
-    starts = _em_starts(start_key, data, sample_weight, family, floor, n_components, n_chains)
+    occupied = jnp.arange(n_chains) % n_components + 1
+    starts = em_starts(start_key, data, sample_weight, family, floor, n_components, occupied)
 
     def sweep(i, carry):
         state, _ = carry
@@ -190,17 +191,17 @@ def _best_shares(log_weights: Array, log_densities: Array) -> Float[Array, "c"]:
     return jnp.log(0.9 * shares + 0.1 * even)
 
 
-def _em_starts(
+def em_starts(
     key: Array,
     data: Float[Array, "n ..."],
     sample_weight: Float[Array, "n"],
     family: Any,
     floor: Float[Array, ""],
     n_components: int,
-    n_chains: int,
+    occupied: Int[Array, "c"],
 ) -> Mixture:
-    """Fit 1, 2, ... k components in turn, the others empty, until every chain has a start."""
-    occupied = jnp.arange(n_chains) % n_components + 1
+    """Fit a mixture for every chain, of as many components as `occupied` says, the others empty."""
+    n_chains = occupied.shape[0]
     used = jnp.arange(n_components) < occupied[:, None]
     uniforms = jax.random.uniform(key, uniforms_shape(n_chains, n_components), data.dtype)
     components = components_around(family, "kmeans++", uniforms, data, sample_weight)

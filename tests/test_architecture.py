@@ -15,14 +15,22 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"_sharding"},
     {"_warnings", "_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
     {"_checks", "_chunks", "_sets"},
-    {"diagnostics", "distributions", "families", "labellings", "proportions", "resampling"},
+    {
+        "diagnostics",
+        "distributions",
+        "families",
+        "labellings",
+        "proportions",
+        "resampling",
+        "transforms",
+    },
     {"initial", "mixture"},
     {"table"},
     {"landscape", "priors"},
     {"quantiles"},
-    {"em", "gibbs", "importance", "quasi_newton", "smc"},
+    {"em", "gibbs", "importance", "nuts", "quasi_newton", "smc"},
     {"chunked", "mixture_posterior", "mixture_tempering", "side_by_side"},
-    {"summaries"},
+    {"mixture_nuts", "summaries"},
     {"results"},
     {"chunked_fit", "many_fits", "posterior_fit", "spikes"},
     {"fitting", "models", "plotting"},
@@ -30,11 +38,11 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-KERNELS = ("em", "gibbs", "importance", "smc")
+KERNELS = ("em", "gibbs", "importance", "nuts", "smc")
 CONFINED = {  # what may be imported where
     "genjax": {"models", "sampling"},
     "tensorflow_probability": {"models"},
-    "numpyro": set(),
+    "numpyro": {"nuts"},
     "matplotlib": {"plotting"},
     "sklearn": {"sklearn"},
     "arviz": {"arviz"},

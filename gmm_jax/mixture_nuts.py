@@ -1,0 +1,218 @@
+"""The posterior of a mixture by the No-U-Turn sampler, assignments summed out.
+
+So it takes every family that has a prior, of counts and categories too, and rows with missing
+entries, which the density leaves out. It moves the parameters as the prior's sites have them, each
+through its transform. Labels stay as they are in each chain, but for chance.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax import gibbs, nuts
+from gmm_jax._numerics import log_sum_exp
+from gmm_jax.mixture import Mixture
+from gmm_jax.mixture_posterior import em_starts
+from gmm_jax.priors.components import resolved
+from gmm_jax.table import log_joint
+from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
+
+
+class Known(NamedTuple):
+    """Values of the prior's sites, and which are known: numbers and booleans by name."""
+
+    values: dict[str, Array]
+    held: dict[str, Array]
+
+
+class Arguments(NamedTuple):
+    """The posterior."""
+
+    data: Float[Array, "n ..."]
+    sample_weight: Float[Array, "n"]
+    prior: Any
+    floor: Float[Array, ""]
+    known: Known
+
+
+def sample(
+    key: Array,
+    data: Float[Array, "n ..."],
+    sample_weight: Float[Array, "n"],
+    prior: Any,
+    family: Any,
+    floor: Float[Array, ""],
+    *,
+    n_components: int,
+    n_chains: int,
+    n_warmup: int,
+    n_draws: int,
+    known: Mixture | None = None,
+    held: Mixture | None = None,
+) -> tuple[Mixture, nuts.Info]:
+    """Draw from the posterior, with chains that start from EM fits and a step of Gibbs sampling.
+
+    Args:
+        key: Random key.
+        data: n points, centred and scaled; NaN where an entry is missing.
+        sample_weight: How often each counts, a fraction too; 0 for rows that only fill the array.
+        prior: In the unit of `data`, spread.
+        family: The class of the components.
+        floor: Smallest scale.
+        n_components: k.
+        n_chains: c.
+        n_warmup: Draws to learn from, of every chain.
+        n_draws: s, of every chain.
+        known: Known parameters, with any number where they are unknown.
+        held: The same with booleans: true where they are known.
+
+    Returns:
+        Mixtures (c, s), and how the chains went.
+
+    Raises:
+        ValueError: some weights are known and others are not.
+    """
+    start_key, key = jax.random.split(key)
+    incomplete = bool(np.isnan(np.asarray(data)).any())
+    starts = _starts(
+        start_key,
+        _filled(data) if incomplete else data,
+        sample_weight,
+        prior,
+        floor,
+        family,
+        n_components,
+        n_chains,
+    )
+    arguments = Arguments(data, sample_weight, prior, floor, _known(prior, known, held, starts))
+    positions, info = nuts.run(
+        key,
+        LOG_DENSITY[incomplete],
+        arguments,
+        _free(starts, arguments),
+        n_warmup=n_warmup,
+        n_draws=n_draws,
+    )
+    return _mixtures(positions, arguments), info
+
+
+def log_density(
+    position: dict[str, Array], arguments: Arguments, *, incomplete: bool
+) -> Float[Array, ""]:
+    """Log posterior density at a position, up to a constant.
+
+    In place of what is known the position has a standard normal of no consequence.
+    """
+    values, total = _constrain(position, arguments)
+    mixture = arguments.prior.mixture(**values)
+    for name, site in _sites(arguments).items():
+        total = total + resolved(site, values).log_prob(values[name])
+    logs = log_sum_exp(log_joint(mixture, arguments.data, incomplete), -1)
+    weight = arguments.sample_weight
+    return total + jnp.sum(jnp.where(weight > 0, weight * logs, 0))
+
+
+LOG_DENSITY = {
+    incomplete: functools.partial(log_density, incomplete=incomplete) for incomplete in (0, 1)
+}
+
+
+def _sites(arguments: Arguments) -> dict[str, Any]:
+    k = arguments.prior.concentration.shape[0]
+    return arguments.prior.sites(k, arguments.data.shape[1:])
+
+
+def _transforms(arguments: Arguments) -> dict[str, Transform]:
+    """For every site; scales end at the floor, as in the other samplers."""
+    values, transforms = arguments.known.values, {}
+    for name, site in _sites(arguments).items():
+        transforms[name] = TRANSFORMS[resolved(site, values).support]
+        if name.split(".")[-1] == "scales":
+            transforms[name] = affine_of(transforms[name], arguments.floor, jnp.ones(()))
+    return transforms
+
+
+def _constrain(
+    position: dict[str, Array], arguments: Arguments
+) -> tuple[dict[str, Array], Float[Array, ""]]:
+    """Values of the sites, and the log of how much volume stretches."""
+    total, values = jnp.zeros((), arguments.data.dtype), {}
+    known, held = arguments.known
+    for name, transform in _transforms(arguments).items():
+        free, fixed = position[name], held[name]
+        values[name] = jnp.where(fixed, known[name], transform.value(free))
+        axes = tuple(range(-transform.event_axes, 0))
+        idle = -0.5 * (free**2).sum(axes[:1])
+        each = jnp.where(fixed.all(axes), idle, transform.log_jacobian(free))
+        total = total + each.sum()
+    return values, total
+
+
+@jax.jit
+def _mixtures(positions: dict[str, Array], arguments: Arguments) -> Mixture:
+    """The mixtures at positions (c, s)."""
+
+    def one(position):
+        return arguments.prior.mixture(**_constrain(position, arguments)[0])
+
+    return jax.vmap(jax.vmap(one))(positions)
+
+
+@jax.jit
+def _free(mixtures: Mixture, arguments: Arguments) -> dict[str, Array]:
+    """The positions of c mixtures, away from the edges of what they may be."""
+    transforms = _transforms(arguments)
+
+    def one(mixture):
+        values = arguments.prior.values(mixture)
+        return {name: t.free(values[name]) for name, t in transforms.items()}
+
+    free = jax.vmap(one)(mixtures)
+    return jax.tree.map(lambda a: jnp.nan_to_num(a, nan=0, posinf=10, neginf=-10), free)
+
+
+@functools.partial(jax.jit, static_argnames=("family", "n_components", "n_chains"))
+def _starts(
+    key: Array,
+    data: Float[Array, "n ..."],
+    sample_weight: Float[Array, "n"],
+    prior: Any,
+    floor: Float[Array, ""],
+    family: Any,
+    n_components: int,
+    n_chains: int,
+) -> Mixture:
+    """Fit by EM, then draw around the fits: components without points from the prior."""
+    em_key, gibbs_key = jax.random.split(key)
+    occupied = jnp.full(n_chains, n_components)
+    fits = em_starts(em_key, data, sample_weight, family, floor, n_components, occupied)
+    state, _ = gibbs.step(gibbs_key, gibbs.init(fits), data, sample_weight, prior, floor)
+    return state.mixtures
+
+
+def _filled(data: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """With the mean of its column in place of a missing entry; for starts only."""
+    return jnp.where(jnp.isnan(data), jnp.nan_to_num(jnp.nanmean(data, 0)), data)
+
+
+def _known(prior: Any, known: Mixture | None, held: Mixture | None, like: Mixture) -> Known:
+    """What is known of the prior's sites."""
+    first = jax.tree.map(lambda a: a[0], like)
+    if known is None or held is None:
+        values = prior.values(first)
+        return Known(values, jax.tree.map(lambda a: jnp.zeros(a.shape, bool), values))
+    weights = np.asarray(held.weights)
+    if weights.any() and not weights.all():
+        raise ValueError(
+            "method='nuts' takes all weights as known or none: fix them all, or use "
+            "method='importance' or 'smc'."
+        )
+    # Functions of known parameters are above zero at ones, and zero at zeros.
+    marked = prior.values(jax.tree.map(lambda a: jnp.asarray(a, first.weights.dtype), held))
+    numbers = jax.tree.map(lambda h, a, b: jnp.where(h, a, b), held, known, first)
+    return Known(prior.values(numbers), jax.tree.map(lambda a: a > 0, marked))
