@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gmm_jax.fitting.many import fit_many
     from gmm_jax.fitting.streaming import fit_chunks
     from gmm_jax.many_fits import ManyFits
+    from gmm_jax.model_posterior import ModelPosterior
     from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
     from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
     from gmm_jax.priors.mixtures import MixturePrior
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
     from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
     from gmm_jax.priors.products import ProductPrior
-    from gmm_jax.sampling import importance_resample
+    from gmm_jax.sampling import importance_resample, sample
     from gmm_jax.selection import Selection, select
 
 __version__ = "0.1.0"
@@ -65,6 +66,7 @@ __all__ = [
     "ManyFits",
     "Mixture",
     "MixturePrior",
+    "ModelPosterior",
     "MultivariateNormal",
     "MultivariateStudentT",
     "Normal",
@@ -86,6 +88,7 @@ __all__ = [
     "fit_many",
     "importance_resample",
     "models",
+    "sample",
     "select",
     "testing",
 ]
@@ -98,6 +101,7 @@ LATER = {
     "GammaExponential": "gmm_jax.priors.conjugate_rates",
     "GammaPoisson": "gmm_jax.priors.conjugate_rates",
     "ManyFits": "gmm_jax.many_fits",
+    "ModelPosterior": "gmm_jax.model_posterior",
     "MixturePrior": "gmm_jax.priors.mixtures",
     "NormalGamma": "gmm_jax.priors.normal_gamma",
     "NormalInverseGamma": "gmm_jax.priors.normal_inverse_gamma",
@@ -107,6 +111,7 @@ LATER = {
     "fit_chunks": "gmm_jax.fitting.streaming",
     "fit_many": "gmm_jax.fitting.many",
     "importance_resample": "gmm_jax.sampling",
+    "sample": "gmm_jax.sampling",
     "select": "gmm_jax.selection",
 }
 """What is imported when it is first used, so that `import gmm_jax` stays quick."""

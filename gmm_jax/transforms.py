@@ -74,6 +74,16 @@ def _shares_log_jacobian(free: Float[Array, "... k-1"]) -> Float[Array, "..."]:
     return _log_shares(free).sum(-1) + 0.5 * np.log(free.shape[-1] + 1)
 
 
+def _ordered_free(values: Float[Array, "... k"]) -> Float[Array, "... k"]:
+    """The lowest, and logs of the steps from one to the next."""
+    values = jnp.sort(values, -1)
+    return jnp.concatenate([values[..., :1], jnp.log(jnp.diff(values, axis=-1))], -1)
+
+
+def _ordered(free: Float[Array, "... k"]) -> Float[Array, "... k"]:
+    return jnp.cumsum(free.at[..., 1:].set(jnp.exp(free[..., 1:])), -1)
+
+
 def _covariance_free(covariances: Float[Array, "... d d"]) -> Float[Array, "... f"]:
     trils = triangle(covariances)
     below = np.tril_indices(trils.shape[-1], -1)
@@ -119,7 +129,9 @@ TRANSFORMS = {
         jax.nn.sigmoid,
         lambda u: jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u),
     ),
+    "ordered": Transform(_ordered_free, _ordered, lambda u: u[..., 1:].sum(-1), 1),
     "simplex": Transform(_shares_free, _shares, _shares_log_jacobian, 1),
     "covariance": Transform(_covariance_free, _covariance, _covariance_log_jacobian, 2),
 }
-"""By the word for what a parameter may be, as `supports` of families and priors have it."""
+"""By the word for what a parameter may be: any number, above zero, between zero and one, numbers
+that ascend, shares that sum to one, a positive definite matrix."""

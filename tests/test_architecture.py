@@ -28,17 +28,18 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"table"},
     {"landscape", "priors"},
     {"quantiles"},
-    {"em", "gibbs", "importance", "nuts", "quasi_newton", "smc"},
+    {"em", "ensemble", "gibbs", "importance", "nuts", "quasi_newton", "smc"},
     {"chunked", "mixture_posterior", "mixture_tempering", "side_by_side"},
-    {"mixture_nuts", "summaries"},
+    {"convergence", "mixture_nuts", "summaries"},
     {"results"},
-    {"chunked_fit", "many_fits", "posterior_fit", "spikes"},
+    {"chunked_fit", "many_fits", "model_posterior", "posterior_fit", "spikes"},
     {"fitting", "models", "plotting"},
+    {"model_tempering"},
     {"sampling", "selection", "standard_errors", "testing"},
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-KERNELS = ("em", "gibbs", "importance", "nuts", "smc")
+KERNELS = ("em", "ensemble", "gibbs", "importance", "nuts", "smc")
 CONFINED = {  # what may be imported where
     "genjax": {"models", "sampling"},
     "tensorflow_probability": {"models"},
