@@ -118,7 +118,8 @@ def log_density(
 
 
 LOG_DENSITY = {
-    incomplete: functools.partial(log_density, incomplete=incomplete) for incomplete in (0, 1)
+    incomplete: functools.partial(log_density, incomplete=incomplete)
+    for incomplete in (False, True)
 }
 
 
@@ -147,7 +148,7 @@ def _constrain(
         free, fixed = position[name], held[name]
         values[name] = jnp.where(fixed, known[name], transform.value(free))
         axes = tuple(range(-transform.event_axes, 0))
-        idle = -0.5 * (free**2).sum(axes[:1])
+        idle = -0.5 * (free**2).sum(axes[-1:])
         each = jnp.where(fixed.all(axes), idle, transform.log_jacobian(free))
         total = total + each.sum()
     return values, total

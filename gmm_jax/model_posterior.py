@@ -38,7 +38,7 @@ class ModelPosterior:
     log_evidence_error: float = math.nan
     """Its standard error, in nats."""
     effective_sample_size: float = math.nan
-    """How many independent draws the weighted particles of the other methods are worth."""
+    """How many independent draws those of the other methods are worth."""
 
     @functools.cached_property
     def values(self) -> dict[str, np.ndarray]:

@@ -192,7 +192,7 @@ def _by_importance(
         n_chains=1,
         log_evidence=float(drawn.log_evidence),
         log_evidence_error=float(drawn.log_evidence_error),
-        effective_sample_size=float(drawn.effective_sample_size),
+        effective_sample_size=min(float(drawn.effective_sample_size), n_draws),
     )
 
 

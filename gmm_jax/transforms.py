@@ -39,7 +39,7 @@ def affine_of(transform: Transform, low: Array, width: Array) -> Transform:
     )
 
 
-def _even_basis(k: int) -> Float[np.ndarray, "k k-1"]:
+def _even_basis(k: int) -> Float[np.ndarray, "k f"]:
     """Orthonormal columns that sum to zero (Helmert's)."""
     basis = np.zeros((k, k - 1))
     for j in range(1, k):
@@ -49,21 +49,21 @@ def _even_basis(k: int) -> Float[np.ndarray, "k k-1"]:
     return basis
 
 
-def _shares_free(shares: Float[Array, "... k"]) -> Float[Array, "... k-1"]:
+def _shares_free(shares: Float[Array, "... k"]) -> Float[Array, "... f"]:
     basis = jnp.asarray(_even_basis(shares.shape[-1]), shares.dtype)
     return jnp.matmul(jnp.log(shares), basis, precision="highest")
 
 
-def _log_shares(free: Float[Array, "... k-1"]) -> Float[Array, "... k"]:
+def _log_shares(free: Float[Array, "... f"]) -> Float[Array, "... k"]:
     basis = jnp.asarray(_even_basis(free.shape[-1] + 1), free.dtype)
     return jax.nn.log_softmax(jnp.matmul(free, basis.T, precision="highest"), -1)
 
 
-def _shares(free: Float[Array, "... k-1"]) -> Float[Array, "... k"]:
+def _shares(free: Float[Array, "... f"]) -> Float[Array, "... k"]:
     return jnp.exp(_log_shares(free))
 
 
-def _shares_log_jacobian(free: Float[Array, "... k-1"]) -> Float[Array, "..."]:
+def _shares_log_jacobian(free: Float[Array, "... f"]) -> Float[Array, "..."]:
     """Of all shares but the last: the determinant of diag(w) - ww' on the basis.
 
     It is sqrt(k) times the product of the shares [1].
