@@ -29,7 +29,7 @@ def row(method: str, k: int, n_keys: int) -> str:
             k,
             prior=PRIOR,
             method=method,
-            n_particles=PARTICLES[method],
+            n_draws=PARTICLES[method],
             key=jax.random.key(seed),
         )
         seconds.append(time.perf_counter() - begin)

@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from gmm_jax._numerics import categorical
+from gmm_jax._numerics import log_sum_exp
+from gmm_jax._pytree import choose, rebuild
 from gmm_jax.labellings import permute, sample_permutation
 from gmm_jax.mixture import Mixture
-
-LOWEST = -1e30
-"""In place of log 0, which times a power of 0 would be no number."""
+from gmm_jax.table import LOWEST, Table, expectation, log_joint
 
 
 class State(NamedTuple):
@@ -22,9 +21,10 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What the parameters were drawn from: assigned points, their statistics, and about what."""
+    """Where the chains stood, and the statistics of the points that were assigned there."""
 
-    assignments: Int[Array, "c n"]
+    log_likelihood: Float[Array, "c"]
+    """Of the mixtures before the step, assignments summed out."""
     statistics: Any
     references: Mixture
 
@@ -34,28 +34,44 @@ def init(mixtures: Mixture) -> State:
     return State(mixtures)
 
 
+def from_prior(
+    key: Array, prior: Any, floor: Float[Array, ""], known: Mixture, held: Mixture | None, size: int
+) -> Mixture:
+    """Draw mixtures of the form of `known` from the prior, given those of its values held."""
+    event = known.components.event_shape
+    if held is None:
+        return prior.sample(key, known.n_components, event, (size,))
+    point = jnp.ones((1, *event), known.weights.dtype)
+    nothing = known.components.statistics(point, jnp.zeros_like(known.weights)[None])
+    draw = jax.vmap(lambda key: prior.draw(key, known, nothing, floor, held))
+    return draw(jax.random.split(key, size))
+
+
 def step(
     key: Array,
     state: State,
-    data: Float[Array, "n ..."],
-    sample_weight: Float[Array, "n"],
+    table: Table,
     prior: Any,
     floor: Float[Array, ""],
+    held: Mixture | None = None,
+    named: bool = True,
+    partial: bool = False,
 ) -> tuple[State, Info]:
-    """Draw labels, assignments and parameters, each given all others, in every chain.
+    """Draw labels, assignments, missing values and parameters, given all others, in every chain.
 
     Args:
         key: Random key, for all chains.
         state: From `init` or the step before.
-        data: n points.
-        sample_weight: How often each counts.
-        prior: Gives `given(mixture, statistics, floor)` and `log_prob_matched(mixture)`.
+        table: The data; each point counts 1 or less.
+        prior: Gives `given`, `draw` and `log_prob_matched`.
         floor: Smallest scale.
+        held: Booleans in the structure of one mixture: where true, parameters stay; None for none.
+        named: Whether the prior tells components apart, so that their labels must move.
+        partial: Whether some points count neither 0 nor 1.
     """
     labels_key, sweep_key = jax.random.split(key)
-    mixtures = relabel(labels_key, state.mixtures, prior)
-    power = jnp.ones_like(sample_weight)
-    return sweep(sweep_key, mixtures, data, power, sample_weight, prior, floor)
+    mixtures = relabel(labels_key, state.mixtures, prior) if named else state.mixtures
+    return sweep(sweep_key, mixtures, table, prior, floor, held, partial=partial)
 
 
 def relabel(key: Array, mixtures: Mixture, prior: Any) -> Mixture:
@@ -67,28 +83,66 @@ def relabel(key: Array, mixtures: Mixture, prior: Any) -> Mixture:
 def sweep(
     key: Array,
     mixtures: Mixture,
-    data: Float[Array, "n ..."],
-    power: Float[Array, "n"],
-    sample_weight: Float[Array, "n"],
+    table: Table,
     prior: Any,
     floor: Float[Array, ""],
+    held: Mixture | None = None,
+    temperature: Any = 1.0,
+    partial: bool = False,
 ) -> tuple[State, Info]:
-    """Draw assignments and parameters of c mixtures.
+    """Draw assignments, missing values and parameters of c mixtures.
 
-    Assignments have probabilities proportional to (weight times density)^power; where `power` is
-    `sample_weight`, too, that is the exact conditional of a posterior whose points count so.
+    At temperature b this leaves p(parameters) prod_i sum_k (w_k f_k(x_i))^(b s_i) as it is, s_i how
+    often point i counts. With `partial` a Metropolis test makes it that times the factor
+    prod_i [(sum_k w_k f_k)^s_i / sum_k (w_k f_k)^s_i]^b, and so at temperature 1 the posterior;
+    draws of assignments, then of parameters, are reversible, so that only the factor is tested.
     """
-    assignments_key, parameters_key = jax.random.split(key)
-    n_chains = mixtures.weights.shape[0]
-    uniforms = jax.random.uniform(assignments_key, (n_chains, data.shape[0]), data.dtype)
+    sweep_key, test_key = jax.random.split(key)
+    power = temperature * table.sample_weight
+    tempered = rebuild(Table, **(vars(table) | {"sample_weight": power}))
+    if not partial:
+        power = temperature
+    state, info = _sweep(sweep_key, mixtures, tempered, power, prior, floor, held)
+    if not partial:
+        return state, info
+    missing = jax.vmap(lambda mixture: lacking(mixture, table))
+    odds = temperature * (missing(state.mixtures) - missing(mixtures))
+    accepted = jnp.log(jax.random.uniform(test_key, odds.shape, odds.dtype)) < odds
+    return State(choose(accepted, state.mixtures, mixtures)), info
 
-    def condition(mixture, uniform):
-        log_joint = jnp.maximum(mixture.log_joint(data), LOWEST)
-        assignments = categorical(uniform, power[:, None] * log_joint)
-        one_hot = jax.nn.one_hot(assignments, mixture.n_components, dtype=data.dtype)
-        statistics = mixture.components.statistics(data, one_hot * sample_weight[:, None])
-        return assignments, statistics, prior.given(mixture, statistics, floor)
 
-    assignments, statistics, conditionals = jax.vmap(condition)(mixtures, uniforms)
-    drawn = conditionals.sample(parameters_key)
-    return State(drawn), Info(assignments, statistics, mixtures)
+def lacking(mixture: Mixture, table: Table) -> Float[Array, ""]:
+    """Log of what a product of powers lacks of the likelihood of points that count less than 1."""
+    weight = table.sample_weight
+    joint = jax.vmap(lambda points: bounded_log_joint(mixture, points, table.incomplete))
+    each = joint(table.points)
+    whole = weight * log_sum_exp(each, -1)
+    parts = log_sum_exp(weight[..., None] * each, -1)
+    return jnp.sum(jnp.where(weight > 0, whole - parts, 0))
+
+
+def bounded_log_joint(
+    mixture: Mixture, points: Float[Array, "n ..."], incomplete: bool
+) -> Float[Array, "n k"]:
+    """Log of weight times density, nowhere so low that 0 times it is no number."""
+    return jnp.maximum(log_joint(mixture, points, incomplete), LOWEST)
+
+
+def _sweep(
+    key: Array,
+    mixtures: Mixture,
+    table: Table,
+    power: Any,
+    prior: Any,
+    floor: Float[Array, ""],
+    held: Mixture | None,
+) -> tuple[State, Info]:
+    points_key, parameters_key = jax.random.split(key)
+    log_likelihood, statistics = expectation(mixtures, table, points_key, power)
+    info = Info(log_likelihood, statistics, mixtures)
+    if held is None:
+        given = jax.vmap(lambda mixture, sums: prior.given(mixture, sums, floor))
+        return State(given(mixtures, statistics).sample(parameters_key)), info
+    keys = jax.random.split(parameters_key, len(mixtures.weights))
+    draw = jax.vmap(lambda key, mixture, sums: prior.draw(key, mixture, sums, floor, held))
+    return State(draw(keys, mixtures, statistics)), info

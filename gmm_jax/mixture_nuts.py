@@ -19,7 +19,7 @@ from gmm_jax._numerics import log_sum_exp
 from gmm_jax.mixture import Mixture
 from gmm_jax.mixture_posterior import em_starts
 from gmm_jax.priors.components import resolved
-from gmm_jax.table import log_joint
+from gmm_jax.table import Table, log_joint
 from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
 
 
@@ -33,8 +33,7 @@ class Known(NamedTuple):
 class Arguments(NamedTuple):
     """The posterior."""
 
-    data: Float[Array, "n ..."]
-    sample_weight: Float[Array, "n"]
+    table: Table
     prior: Any
     floor: Float[Array, ""]
     known: Known
@@ -42,90 +41,67 @@ class Arguments(NamedTuple):
 
 def sample(
     key: Array,
-    data: Float[Array, "n ..."],
-    sample_weight: Float[Array, "n"],
+    table: Table,
     prior: Any,
     family: Any,
     floor: Float[Array, ""],
+    known: Mixture,
+    held: Mixture | None = None,
     *,
-    n_components: int,
     n_chains: int,
     n_warmup: int,
     n_draws: int,
-    known: Mixture | None = None,
-    held: Mixture | None = None,
 ) -> tuple[Mixture, nuts.Info]:
-    """Draw from the posterior, with chains that start from EM fits and a step of Gibbs sampling.
+    """Draw from the posterior, with chains that start around EM fits.
 
     Args:
         key: Random key.
-        data: n points, centred and scaled; NaN where an entry is missing.
-        sample_weight: How often each counts, a fraction too; 0 for rows that only fill the array.
-        prior: In the unit of `data`, spread.
+        table: The data, centred and scaled, and how often each point counts, a fraction too.
+        prior: In the unit of the data, spread.
         family: The class of the components.
         floor: Smallest scale.
-        n_components: k.
+        known: The form of the mixture, and the values of what is held.
+        held: Booleans in the same form: true where a parameter stays; None for none.
         n_chains: c.
         n_warmup: Draws to learn from, of every chain.
         n_draws: s, of every chain.
-        known: Known parameters, with any number where they are unknown.
-        held: The same with booleans: true where they are known.
 
     Returns:
         Mixtures (c, s), and how the chains went.
 
     Raises:
-        ValueError: some weights are known and others are not.
+        ValueError: some weights are held and others are not.
     """
     start_key, key = jax.random.split(key)
-    incomplete = bool(np.isnan(np.asarray(data)).any())
-    starts = _starts(
-        start_key,
-        _filled(data) if incomplete else data,
-        sample_weight,
-        prior,
-        floor,
-        family,
-        n_components,
-        n_chains,
-    )
-    arguments = Arguments(data, sample_weight, prior, floor, _known(prior, known, held, starts))
+    starts = _starts(start_key, table, prior, floor, known, held, family=family, n_chains=n_chains)
+    arguments = Arguments(table, prior, floor, _known(prior, known, held, starts))
     positions, info = nuts.run(
-        key,
-        LOG_DENSITY[incomplete],
-        arguments,
-        _free(starts, arguments),
-        n_warmup=n_warmup,
-        n_draws=n_draws,
+        key, log_density, arguments, _free(starts, arguments), n_warmup=n_warmup, n_draws=n_draws
     )
     return _mixtures(positions, arguments), info
 
 
-def log_density(
-    position: dict[str, Array], arguments: Arguments, *, incomplete: bool
-) -> Float[Array, ""]:
+def log_density(position: dict[str, Array], arguments: Arguments) -> Float[Array, ""]:
     """Log posterior density at a position, up to a constant.
 
     In place of what is known the position has a standard normal of no consequence.
     """
+    table, prior, _, _ = arguments
     values, total = _constrain(position, arguments)
-    mixture = arguments.prior.mixture(**values)
+    mixture = prior.mixture(**values)
     for name, site in _sites(arguments).items():
         total = total + resolved(site, values).log_prob(values[name])
-    logs = log_sum_exp(log_joint(mixture, arguments.data, incomplete), -1)
-    weight = arguments.sample_weight
-    return total + jnp.sum(jnp.where(weight > 0, weight * logs, 0))
 
+    def of_block(points: Array, weight: Array) -> Float[Array, ""]:
+        each = log_sum_exp(log_joint(mixture, points, table.incomplete), -1)
+        return jnp.sum(jnp.where(weight > 0, weight * each, 0))
 
-LOG_DENSITY = {
-    incomplete: functools.partial(log_density, incomplete=incomplete)
-    for incomplete in (False, True)
-}
+    return total + table.summed(of_block)
 
 
 def _sites(arguments: Arguments) -> dict[str, Any]:
     k = arguments.prior.concentration.shape[0]
-    return arguments.prior.sites(k, arguments.data.shape[1:])
+    return arguments.prior.sites(k, arguments.table.points.shape[2:])
 
 
 def _transforms(arguments: Arguments) -> dict[str, Transform]:
@@ -142,7 +118,7 @@ def _constrain(
     position: dict[str, Array], arguments: Arguments
 ) -> tuple[dict[str, Array], Float[Array, ""]]:
     """Values of the sites, and the log of how much volume stretches."""
-    total, values = jnp.zeros((), arguments.data.dtype), {}
+    total, values = jnp.zeros((), arguments.table.points.dtype), {}
     known, held = arguments.known
     for name, transform in _transforms(arguments).items():
         free, fixed = position[name], held[name]
@@ -177,43 +153,40 @@ def _free(mixtures: Mixture, arguments: Arguments) -> dict[str, Array]:
     return jax.tree.map(lambda a: jnp.nan_to_num(a, nan=0, posinf=10, neginf=-10), free)
 
 
-@functools.partial(jax.jit, static_argnames=("family", "n_components", "n_chains"))
+@functools.partial(jax.jit, static_argnames=("family", "n_chains"))
 def _starts(
     key: Array,
-    data: Float[Array, "n ..."],
-    sample_weight: Float[Array, "n"],
+    table: Table,
     prior: Any,
     floor: Float[Array, ""],
+    known: Mixture,
+    held: Mixture | None,
+    *,
     family: Any,
-    n_components: int,
     n_chains: int,
 ) -> Mixture:
-    """Fit by EM, then draw around the fits: components without points from the prior."""
+    """Fit all k components by EM, then draw around the fits."""
     em_key, gibbs_key = jax.random.split(key)
-    occupied = jnp.full(n_chains, n_components)
-    fits = em_starts(em_key, data, sample_weight, family, floor, n_components, occupied)
-    state, _ = gibbs.step(gibbs_key, gibbs.init(fits), data, sample_weight, prior, floor)
+    k = known.n_components
+    every = k if held is None else 1  # every k-th has all components
+    fits = em_starts(em_key, table, family, floor, k, every * n_chains, known, held)
+    fits = jax.tree.map(lambda a: a[every - 1 :: every], fits)
+    state, _ = gibbs.step(gibbs_key, gibbs.init(fits), table, prior, floor, held, named=False)
     return state.mixtures
 
 
-def _filled(data: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    """With the mean of its column in place of a missing entry; for starts only."""
-    return jnp.where(jnp.isnan(data), jnp.nan_to_num(jnp.nanmean(data, 0)), data)
-
-
-def _known(prior: Any, known: Mixture | None, held: Mixture | None, like: Mixture) -> Known:
+def _known(prior: Any, known: Mixture, held: Mixture | None, like: Mixture) -> Known:
     """What is known of the prior's sites."""
     first = jax.tree.map(lambda a: a[0], like)
-    if known is None or held is None:
+    if held is None:
         values = prior.values(first)
         return Known(values, jax.tree.map(lambda a: jnp.zeros(a.shape, bool), values))
     weights = np.asarray(held.weights)
     if weights.any() and not weights.all():
         raise ValueError(
-            "method='nuts' takes all weights as known or none: fix them all, or use "
-            "method='importance' or 'smc'."
+            "method='nuts' takes all weights as fixed or none: fix them all, or use method='gibbs'."
         )
     # Functions of known parameters are above zero at ones, and zero at zeros.
     marked = prior.values(jax.tree.map(lambda a: jnp.asarray(a, first.weights.dtype), held))
-    numbers = jax.tree.map(lambda h, a, b: jnp.where(h, a, b), held, known, first)
+    numbers = jax.tree.map(jnp.where, held, known, first)
     return Known(prior.values(numbers), jax.tree.map(lambda a: a > 0, marked))

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._numerics import log_sum_exp
@@ -27,6 +27,7 @@ from gmm_jax.initial import components_around, uniforms_shape
 from gmm_jax.labellings import log_permanent
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors.mixtures import MaximumLikelihood
+from gmm_jax.table import Table
 
 MOST_COMPONENTS = 10
 """Beyond this the sum over labellings costs too much."""
@@ -144,13 +145,13 @@ def informed_conditionals(
     """Run EM, then Gibbs chains; return the conditionals where the chains stand, batched."""
     start_key, chain_key = jax.random.split(key)
     n_chains = _number_of_chains(n_components)
-    occupied = jnp.arange(n_chains) % n_components + 1
-    starts = em_starts(start_key, data, sample_weight, family, floor, n_components, occupied)
+    table = Table(data[None], sample_weight[None])
+    starts = em_starts(start_key, table, family, floor, n_components, n_chains)
 
     def sweep(i, carry):
         state, _ = carry
         key = jax.random.fold_in(chain_key, i)
-        state, info = gibbs.step(key, state, data, sample_weight, prior, floor)
+        state, info = gibbs.step(key, state, table, prior, floor)
         return state, (info.statistics, info.references)
 
     state = gibbs.init(starts)
@@ -193,28 +194,42 @@ def _best_shares(log_weights: Array, log_densities: Array) -> Float[Array, "c"]:
 
 def em_starts(
     key: Array,
-    data: Float[Array, "n ..."],
-    sample_weight: Float[Array, "n"],
+    table: Table,
     family: Any,
     floor: Float[Array, ""],
     n_components: int,
-    occupied: Int[Array, "c"],
+    n_chains: int,
+    known: Mixture | None = None,
+    held: Mixture | None = None,
 ) -> Mixture:
-    """Fit a mixture for every chain, of as many components as `occupied` says, the others empty."""
-    n_chains = occupied.shape[0]
+    """Fit 1, 2, ... k components in turn, the others empty, until every chain has a start.
+
+    Where some parameters are `held` as `known`, every start has k components.
+    """
+    dtype = table.points.dtype
+    occupied = jnp.arange(n_chains) % n_components + 1
+    if held is not None:
+        occupied = jnp.full(n_chains, n_components)
     used = jnp.arange(n_components) < occupied[:, None]
-    uniforms = jax.random.uniform(key, uniforms_shape(n_chains, n_components), data.dtype)
-    components = components_around(family, "kmeans++", uniforms, data, sample_weight)
-    weights = (used / occupied[:, None]).astype(data.dtype)
+    uniforms = jax.random.uniform(key, uniforms_shape(n_chains, n_components), dtype)
+    rows = table.points.reshape(-1, *table.points.shape[2:])
+    components = components_around(family, "kmeans++", uniforms, rows, table.sample_weight.ravel())
+    weights = (used / occupied[:, None]).astype(dtype)
     starts = rebuild(Mixture, weights=weights, components=components)
     # A component of weight 0 takes part in no step.
-    free = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], bool), starts)
+    if known is None or held is None:
+        held = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], bool), starts)
+    else:
+        left = 1 - jnp.where(held.weights, known.weights, 0).sum()
+        share = left / jnp.maximum((~held.weights).sum(), 1)
+        starts = rebuild(Mixture, weights=jnp.full_like(weights, share), components=components)
+        starts = jax.tree.map(jnp.where, held, known, starts)
     fit = em.run(
         starts,
-        em.Table(data[None], sample_weight[None]),
+        table,
         MaximumLikelihood(),
-        Limits(free, floor),
-        jnp.asarray(1e-4, data.dtype),
+        Limits(held, floor),
+        jnp.asarray(1e-4, dtype),
         100,
     )
     sound = fit.status != em.NOT_FINITE

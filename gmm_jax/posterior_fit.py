@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from gmm_jax._numerics import categorical, log_sum_exp, safe_log
 from gmm_jax._warnings import warn
+from gmm_jax.convergence import Quality
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import Result
 from gmm_jax.summaries import describe_draws
@@ -23,22 +24,29 @@ FEWEST_DRAWS = 25
 
 @dataclass(frozen=True, eq=False)
 class PosteriorFit(Result):
-    """Draws from the posterior, by importance resampling or tempered SMC."""
+    """Draws from the posterior."""
 
     prior: Any
     log_evidence: float
-    """Log probability density of the data, parameters integrated out, in nats."""
+    """Log probability density of the data, parameters integrated out, in nats; NaN for chains,
+    which don't tell."""
     log_evidence_error: float
     """Its standard error, in nats."""
     effective_sample_size: float
     """How many independent draws the particles are worth: importance sampling counts by their
-    weights; SMC by their families, for the density at the data point where that is least."""
+    weights; SMC by their families, for the density at the data point where that is least; chains
+    by their autocorrelation, for the quantity in `convergence` where that is least."""
     pareto_k: float
-    """Above 0.7 the weights cannot be trusted; NaN for SMC, whose draws were weighed many times."""
+    """Above 0.7 the weights cannot be trusted; NaN for SMC and chains, which have no such."""
     log_importance_weights: np.ndarray
-    """Of every particle, up to a constant for the unit of the data; all equal for SMC."""
+    """Of every particle, up to a constant for the unit of the data; else all equal."""
     ordered: bool
     """Whether components were named by ascending mean, since the prior doesn't name them."""
+    n_chains: int = 1
+    """Of Markov chains the draws stand one chain after the other."""
+    convergence: dict[str, Quality] | None = None
+    """Of Markov chains: R-hat and effective sample sizes of quantities that don't depend on labels
+    (and of parameters, where something names the components)."""
 
     @functools.cached_property
     def draws(self) -> Mixture:

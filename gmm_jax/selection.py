@@ -14,11 +14,12 @@ from jax import Array
 from gmm_jax import em
 from gmm_jax._data import as_points
 from gmm_jax._warnings import FitWarning
+from gmm_jax.evidence import Evidence, compare
 from gmm_jax.fitting import arguments, fit, setting
 from gmm_jax.results import PointFit
 from gmm_jax.spikes import Groups, problem_of
 
-CRITERIA = ("bic", "icl", "aic", "held_out")
+CRITERIA = ("bic", "icl", "aic", "held_out", "evidence")
 DEALS = 1024
 """Ways of dealing units of weight to folds before they begin again."""
 
@@ -110,7 +111,7 @@ def select(
     n_folds: int = 10,
     key: Array | None = None,
     **options: Any,
-) -> Selection:
+) -> Selection | Evidence:
     """Choose the number of components, and the family, by fitting each and comparing.
 
     A fit whose likelihood comes from a spike on a few (near) equal values is rejected: a component
@@ -125,14 +126,16 @@ def select(
         covariance_type: One covariance structure of normal components or a list of them, in place
             of a family.
         criterion: "bic"; "icl" (BIC plus twice the entropy of the assignments: only separate
-            clusters count); "aic"; or "held_out" (mean log density per point by cross-validation:
-            the fewest parameters within one standard error of the highest).
+            clusters count); "aic"; "held_out" (mean log density per point by cross-validation:
+            the fewest parameters within one standard error of the highest); or, with a prior,
+            "evidence" (the posterior probability of each number; `prior_probabilities` may give
+            those beforehand, {1: 0.5, 2: 0.5}).
         n_folds: Into how many parts "held_out" divides the rows.
         key: Random key of the starts and folds; fixed if left out.
         options: Passed on to `fit`: sample_weight, n_restarts, start, max_steps, tol, fixed...
 
     Returns:
-        The table and the best fit.
+        The table and the best fit; for "evidence" also `probabilities`, and all `fits`.
 
     Raises:
         ValueError: no number of components gives a sound fit, or an unknown criterion.
@@ -154,6 +157,10 @@ def select(
         families = [{"covariance_type": each, "family": family} for each in types]
     if not numbers or not families:
         raise ValueError("n_components and family must name at least one candidate.")
+    if criterion == "evidence":
+        if len(families) > 1:
+            raise ValueError("criterion='evidence' compares numbers of components of one family.")
+        return compare(points, numbers, key=key, sample_weight=weight, **families[0], **options)
     values, inverse = np.unique(points[weight > 0], axis=0, return_inverse=True)
     named = bool(options.get("fixed")) or not getattr(options.get("prior"), "exchangeable", True)
     groups = Groups(points, weight, len(values), inverse.ravel(), named)

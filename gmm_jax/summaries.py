@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from gmm_jax import em
+from gmm_jax import convergence, em
 from gmm_jax.mixture import Mixture
 
 if TYPE_CHECKING:
@@ -66,13 +66,23 @@ def describe_draws(fit: "PosteriorFit") -> str:
             cells = {name: _interval(values[:, i]) for name, values in columns.items()}
             lines.append(_row(str(i), cells, width=30))
         lines.append("posterior mean [95 % interval]" + _naming(fit))
-    lines += [
-        "",
+    return "\n".join([*lines, "", *_trust(fit)])
+
+
+def _trust(fit: "PosteriorFit") -> list[str]:
+    """The evidence, and how far the draws can be trusted."""
+    count = f"{fit.effective_sample_size:.0f} effective of"
+    if fit.convergence:
+        worst = convergence.worst(fit.convergence)
+        return [
+            f"{count} {fit.n_draws} draws ({worst.ess_tail:.0f} in the tails), "
+            f"R-hat {worst.r_hat:.3f} over {fit.n_chains} chains"
+        ]
+    return [
         f"log evidence {fit.log_evidence:.4f} (standard error {fit.log_evidence_error:.4f})",
-        f"{fit.effective_sample_size:.0f} effective of {len(fit.log_importance_weights)} particles"
+        f"{count} {len(fit.log_importance_weights)} particles"
         + ("" if math.isnan(fit.pareto_k) else f", Pareto k {fit.pareto_k:.2f}"),
     ]
-    return "\n".join(lines)
 
 
 def told_apart(fit: "PosteriorFit") -> bool:

@@ -1,8 +1,11 @@
-"""The E step: what a mixture makes of all the data, summed block by block."""
+"""The E step: what a mixture makes of all the data, summed block by block.
+
+Points are divided among components softly, as EM does, or by a draw, as Gibbs sampling does.
+"""
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax._numerics import log_sum_exp, safe_log
+from gmm_jax._numerics import categorical, log_sum_exp, safe_log
 from gmm_jax._pytree import pytree, rebuild, static
 from gmm_jax._sharding import Rows
 from gmm_jax.families.limits import Sharing
@@ -18,6 +21,8 @@ from gmm_jax.mixture import Mixture
 
 LARGE = 512
 """Rows from which on features pay."""
+LOWEST = -1e30
+"""In place of log 0, which times a power of 0 would be no number."""
 CELLS = 2**17
 """Most numbers of one kind that a block should come to, so that they stay in the cache."""
 
@@ -37,15 +42,19 @@ class Table:
     incomplete: bool = static(default=False)
     rows: Rows | None = static(default=None)
 
-    def summed(self, over_block: Callable[[Array, Array], Any]) -> Any:
-        """Sum what `over_block` makes of the points and weights of each block."""
+    def summed(self, over_block: Callable[..., Any], *more: Any) -> Any:
+        """Sum what `over_block` makes of the points and weights of each block.
+
+        Arrays that have `more` for each block are given to it, too.
+        """
         if self.rows is not None:
             # Every device sums its own blocks; what the devices found is added up once.
             own = self.rows.each(lambda *part: Table(*part).summed(over_block), summed=True)
             return own(self.points, self.sample_weight)
+        blocks = self.points, self.sample_weight, *more
+        first = jax.tree.map(lambda a: a[0], blocks)
         if self.points.shape[0] == 1:
-            return over_block(self.points[0], self.sample_weight[0])
-        first = self.points[0], self.sample_weight[0]
+            return over_block(*first)
         zero = jax.tree.map(
             lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(over_block, *first)
         )
@@ -53,7 +62,7 @@ class Table:
         def add(sums, block):
             return jax.tree.map(jnp.add, sums, over_block(*block)), None
 
-        return jax.lax.scan(add, zero, (self.points, self.sample_weight))[0]
+        return jax.lax.scan(add, zero, blocks)[0]
 
     def in_blocks(self, width: int, least: int = LARGE) -> "Table":
         """Halve blocks until `width` numbers a row fit the cache, or `least` rows are left."""
@@ -78,12 +87,26 @@ class Table:
         return rebuild(Table, **(vars(self) | {"constants": constants}))
 
 
-def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
+class Chance(NamedTuple):
+    """What decides the draws in a block."""
+
+    uniforms: Float[Array, "... r n"]
+    keys: Array
+    """For each run, of values that are missing."""
+
+
+def expectation(
+    mixtures: Mixture, table: Table, key: Array | None = None, power: Any = 1.0
+) -> tuple[Float[Array, "r"], Any]:
     """Sum log density and statistics over all points, block by block, for r mixtures at once.
 
     Args:
         mixtures: Current parameters, with a leading axis of r runs.
         table: The data.
+        key: With it the statistics are those of a draw: each point is assigned to one component,
+            with probability proportional to (weight times density)^power, and what is missing of
+            it is drawn from that.
+        power: One number, or one for each point (b, n).
 
     Returns:
         Total log density of the data, and the component statistics, of each run.
@@ -93,24 +116,28 @@ def expectation(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any
     data, each point is compared with each mean.
     """
 
+    draw = None if key is None else (key, jnp.broadcast_to(power, table.sample_weight.shape))
     if table.incomplete or table.sample_weight.size < LARGE:
         seen = jax.vmap(lambda m: _seeing(m.components, table.incomplete))(mixtures)
-        return _directly(mixtures, seen, table)
+        return _directly(mixtures, seen, table, draw)
     one = jax.tree.map(lambda a: a[0], mixtures.components)
     own = _own_features(one, table) if hasattr(one, "features") else 0
 
     def directly():
         if not hasattr(one, "prepared"):
-            return _directly(mixtures, mixtures.components, table)
-        return _directly(mixtures, jax.vmap(lambda m: m.components.prepared(own))(mixtures), table)
+            return _directly(mixtures, mixtures.components, table, draw)
+        prepared = jax.vmap(lambda m: m.components.prepared(own))(mixtures)
+        return _directly(mixtures, prepared, table, draw)
 
     if not own or not one.features_pay(own):
         return directly()
     suffice = jax.vmap(lambda m: m.components.features_suffice())(mixtures)
-    return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table), directly)
+    return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table, draw), directly)
 
 
-def _directly(mixtures: Mixture, seen: Any, table: Table) -> tuple[Float[Array, "r"], Any]:
+def _directly(
+    mixtures: Mixture, seen: Any, table: Table, draw: tuple[Array, Array] | None
+) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics from comparing the points with components as `seen`."""
     log_weights = safe_log(mixtures.weights)
     few = table.sample_weight.size < LARGE
@@ -119,26 +146,40 @@ def _directly(mixtures: Mixture, seen: Any, table: Table) -> tuple[Float[Array, 
     width = mixtures.weights.size + 2 * math.prod(table.points.shape[2:])
     twice = log_weights.dtype.itemsize // 4
     blocks = table.in_blocks(twice * width, LARGE // twice)
-    return blocks.summed(lambda *block: _compare(log_weights, seen, few, *block))
+    # Values that are drawn make points complete: then the components themselves sum them.
+    counting = mixtures.components if table.incomplete and draw else seen
+    chance = _chance(*draw, log_weights.shape[0], blocks) if draw else ()
+
+    def over_block(points, weight, chance=None, power=1.0):
+        def one(run):
+            log_weights, seen, counting, chance = run
+            each = (log_weights + seen.log_prob(points)).T
+            log_prob = log_sum_exp(each, 0)
+            total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
+            if chance is None:
+                possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
+                return total, counting.statistics(points, (jnp.exp(each - possible) * weight).T)
+            assignments = categorical(chance.uniforms, (power * jnp.maximum(each, LOWEST)).T)
+            whole = points
+            if table.incomplete:
+                whole = counting.complete(chance.keys, points, assignments)
+            one_hot = assignments[:, None] == jnp.arange(each.shape[0])
+            return total, counting.statistics(whole, one_hot * weight[:, None])
+
+        # One run after the other where there is enough to do: products with a batch are slower.
+        each_run = jax.vmap(one) if few else lambda runs: jax.lax.map(one, runs)
+        return each_run((log_weights, seen, counting, chance))
+
+    return blocks.summed(over_block, *chance)
 
 
-def _compare(
-    log_weights: Float[Array, "r k"], components: Any, few: bool, points: Array, weight: Array
-) -> tuple[Float[Array, "r"], Any]:
-    """Log density and statistics of one block, from differences between points and means."""
-
-    def one(run):
-        log_weights, components = run
-        each = (log_weights + components.log_prob(points)).T
-        log_prob = log_sum_exp(each, 0)
-        possible = jnp.where(jnp.isfinite(log_prob), log_prob, 0)
-        responsibilities = jnp.exp(each - possible) * weight
-        total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
-        return total, components.statistics(points, responsibilities.T)
-
-    # One run after the other where there is enough to do: products with a batch are slower.
-    each_run = jax.vmap(one) if few else lambda runs: jax.lax.map(one, runs)
-    return each_run((log_weights, components))
+def _chance(key: Array, power: Array, n_runs: int, blocks: Table) -> tuple[Chance, Array]:
+    """The chance of every block and run, and the power of every block."""
+    uniforms_key, missing_key = jax.random.split(key)
+    n_blocks, n = blocks.sample_weight.shape
+    uniforms = jax.random.uniform(uniforms_key, (n_blocks, n_runs, n), blocks.points.dtype)
+    keys = jax.random.split(missing_key, (n_blocks, n_runs))
+    return Chance(uniforms, keys), power.reshape(n_blocks, n)
 
 
 def log_joint(
@@ -163,7 +204,9 @@ def _own_features(components: Any, table: Table) -> int:
     return all_of_them - (0 if table.constants is None else table.constants.shape[0])
 
 
-def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], Any]:
+def _by_features(
+    mixtures: Mixture, table: Table, draw: tuple[Array, Array] | None
+) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics from products with the features of the points.
 
     Features whose coefficients all components share don't tell them apart, and their sums are
@@ -175,7 +218,7 @@ def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], An
     size = coefficients.shape[-1] - own
     offsets = (constants + safe_log(mixtures.weights))[..., None]
 
-    def over_block(points, weight):
+    def over_block(points, weight, chance=None, power=1.0):
         features = one.features(points, own)
         # Full float32 also where a matrix unit would round its input to fewer digits.
         each = offsets + jnp.matmul(coefficients[..., :own], features, precision="highest")
@@ -184,11 +227,18 @@ def _by_features(mixtures: Mixture, table: Table) -> tuple[Float[Array, "r"], An
         summed = terms.sum(1)
         total = (weight * (largest + jnp.log(summed))).sum(-1)
         responsibilities = terms * (weight / summed)[:, None]
+        if chance is not None:
+            powers = (power * (each - largest[:, None])).swapaxes(1, 2)
+            assignments = categorical(chance.uniforms, powers)[:, None]
+            one_hot = assignments == jnp.arange(each.shape[1])[:, None]
+            responsibilities = one_hot * weight
         sums = jnp.matmul(responsibilities, features.T, precision="highest")
         return total, responsibilities.sum(-1), sums
 
     width = mixtures.weights.size + own
-    total, counts, sums = table.in_blocks(width).summed(over_block)
+    blocks = table.in_blocks(width)
+    chance = _chance(*draw, len(mixtures.weights), blocks) if draw else ()
+    total, counts, sums = blocks.summed(over_block, *chance)
     if size:
         total = total + jnp.matmul(coefficients[:, 0, own:], table.constants, precision="highest")
         # Only their total over components is ever used.

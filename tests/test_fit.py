@@ -123,7 +123,7 @@ BAD = {
     "too many labellings": ((X, 11), {"prior": PRIOR}, ValueError, "takes at most 10"),
     "start": ((X, 2), {"start": "middle"}, ValueError, "start must be one of"),
     "proposal": ((X, 2), {"prior": PRIOR, "proposal": "q"}, ValueError, "proposal must be one of"),
-    "particles": ((X, 2), {"prior": PRIOR, "n_particles": 3}, ValueError, "at least 100, got 3"),
+    "particles": ((X, 2), {"prior": PRIOR, "n_draws": 3}, ValueError, "at least 100, got 3"),
     "restarts": ((X, 2), {"n_restarts": 0}, ValueError, "n_restarts must be at least 1"),
     "steps": ((X, 2), {"max_steps": 0}, ValueError, "max_steps must be at least 1"),
     "tol": ((X, 2), {"tol": -1.0}, ValueError, "tol must not be negative"),

@@ -7,6 +7,7 @@ import pytest
 from scipy import special, stats
 
 from gmm_jax import DirichletNormalGamma, Mixture, Normal, gibbs
+from gmm_jax.table import Table
 
 POINTS = np.array([-0.9, -0.4, 1.1, 1.6, 0.2])
 FLOOR = 1e-5
@@ -21,15 +22,18 @@ def written_out(prior):
 
 @jax.jit
 def chain(key, mixtures, data, prior):
-    """120 sweeps of every chain, of which the first 20 are dropped: frequency of assignments."""
-    weight, floor = jnp.ones(len(data)), jnp.asarray(FLOOR)
-    places = 2 ** jnp.arange(len(data) - 1, -1, -1)
+    """120 sweeps of every chain, the first 20 dropped: mean probability of all assignments."""
+    table = Table(data[None], jnp.ones((1, len(data))))
 
     def sweep(i, carry):
         state, counts = carry
-        state, info = gibbs.step(jax.random.fold_in(key, i), state, data, weight, prior, floor)
-        which = jax.nn.one_hot(info.assignments @ places, 2 ** len(data))
-        return state, counts + jnp.where(i >= 20, which, 0)
+        key_now = jax.random.fold_in(key, i)
+        state, _ = gibbs.step(key_now, state, table, prior, jnp.asarray(FLOOR))
+        shares = jax.vmap(lambda mixture: mixture.responsibilities(data))(state.mixtures)
+        together = shares[:, 0]
+        for i_point in range(1, len(data)):
+            together = (together[:, :, None] * shares[:, i_point, None]).reshape(len(shares), -1)
+        return state, counts + jnp.where(i >= 20, together, 0)
 
     counts = jnp.zeros((mixtures.weights.shape[0], 2 ** len(data)))
     return jax.lax.fori_loop(0, 120, sweep, (gibbs.init(mixtures), counts))[1] / 100
@@ -66,7 +70,8 @@ def test_sweeps_leave_the_joint_distribution_be(prior):
 
         def sweep(i, state):
             key = jax.random.fold_in(sweep_key, i)
-            return gibbs.step(key, state, data, jnp.ones(n), prior, jnp.asarray(FLOOR))[0]
+            table = Table(data[None], jnp.ones((1, n)))
+            return gibbs.step(key, state, table, prior, jnp.asarray(FLOOR))[0]
 
         return jax.tree.map(lambda a: a[0], jax.lax.fori_loop(0, 4, sweep, state).mixtures)
 
@@ -87,20 +92,22 @@ def test_sweeps_leave_the_joint_distribution_be(prior):
             assert pvalue > 1e-4
 
 
-def test_statistics_are_those_of_the_assignments(x64):
-    mixtures = NAMED.sample(jax.random.key(0), 2, (), (3,))
-    data, weight = jnp.asarray(POINTS), jnp.array([1.0, 0.0, 2.0, 1.0, 1.0])
-    _, info = jax.jit(gibbs.step)(
-        jax.random.key(1), gibbs.init(mixtures), data, weight, NAMED, jnp.asarray(FLOOR)
-    )
-    for c in range(3):
-        for j in range(2):
-            mine = np.asarray(info.assignments[c]) == j
-            deviations = POINTS[mine] - float(info.references.components.means[c, j])
-            w = np.asarray(weight)[mine]
-            expected = [w.sum(), (w * deviations).sum(), (w * deviations**2).sum()]
-            got = [s[c, j] for s in info.statistics]
-            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
+def test_statistics_are_those_of_whole_points(x64):
+    """Each point is counted, as often as its weight says, by one component."""
+    mixtures = NAMED.sample(jax.random.key(0), 2, (), (30,))
+    data, weight = jnp.asarray(POINTS), jnp.array([1.0, 0.0, 2.0, 4.0, 8.0])
+    table = Table(data[None], weight[None])
+    state = gibbs.init(mixtures)
+    _, info = jax.jit(gibbs.step)(jax.random.key(1), state, table, NAMED, jnp.asarray(FLOOR))
+    counts = np.asarray(info.statistics.counts).round().astype(int)  # binary: who counts whom
+    assert len(set(counts[:, 0])) > 3
+    np.testing.assert_array_equal(counts.sum(1), 15)
+    for c, j in np.ndindex(30, 2):
+        w = np.array([counts[c, j] & 1, 0, counts[c, j] & 2, counts[c, j] & 4, counts[c, j] & 8])
+        deviations = POINTS - float(info.references.components.means[c, j])
+        expected = [w.sum(), (w * deviations).sum(), (w * deviations**2).sum()]
+        got = [s[c, j] for s in info.statistics]
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_weights_given_assignments_are_dirichlet(x64):

@@ -21,6 +21,7 @@ from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.fitting.setting import prior_inside
 from gmm_jax.mixture import Mixture
+from gmm_jax.table import Table
 from gmm_jax.testing import exact
 
 FLOOR = jnp.asarray(1e-5)
@@ -67,15 +68,17 @@ def test_draws_have_the_moments_of_a_normal_and_further_data_compile_nothing():
 def test_bentos_agree_with_the_exact_posterior(bentos, tutorial_prior):
     frame = Frame.of(bentos, np.ones(20), True, True)
     prior = prior_inside(tutorial_prior, frame, 2, (), np.float32)
+    nothing = jnp.zeros(2)
     data = jnp.asarray((bentos - frame.centre) / frame.unit, jnp.float32)
     mixtures, info = mixture_nuts.sample(
         jax.random.key(0),
-        data,
-        jnp.ones(20),
+        Table(data[None], jnp.ones((1, 20))),
         prior,
         Normal,
         FLOOR,
-        n_components=2,
+        rebuild(
+            Mixture, weights=nothing, components=rebuild(Normal, means=nothing, scales=nothing)
+        ),
         n_chains=4,
         n_warmup=1000,
         n_draws=1000,
@@ -103,12 +106,11 @@ def test_counts_agree_with_enumeration():
     data = jnp.asarray(counts, jnp.float32)
     mixtures, _ = mixture_nuts.sample(
         jax.random.key(1),
-        data,
-        jnp.ones(8),
+        Table(data[None], jnp.ones((1, 8))),
         jax.tree.map(lambda a: np.asarray(a, np.float32), prior.spread(2)),
         Poisson,
         FLOOR,
-        n_components=2,
+        rebuild(Mixture, weights=jnp.zeros(2), components=rebuild(Poisson, rates=jnp.zeros(2))),
         n_chains=4,
         n_warmup=500,
         n_draws=1500,
@@ -123,7 +125,8 @@ def posterior(prior, data, weight, known=None, held=None):
     """The arguments of the density, with a mixture from the prior for the shapes."""
     like = prior.sample(jax.random.key(3), 2, data.shape[1:], (1,))
     found = mixture_nuts._known(prior, known, held, like)
-    return mixture_nuts.Arguments(data, weight, prior, FLOOR, found), like
+    table = Table(data[None], weight[None], incomplete=bool(np.isnan(data).any()))
+    return mixture_nuts.Arguments(table, prior, FLOOR, found), like
 
 
 def test_the_density_is_that_of_parameters_times_the_jacobian_with_weights_and_missing(x64):
@@ -136,7 +139,7 @@ def test_the_density_is_that_of_parameters_times_the_jacobian_with_weights_and_m
     arguments, like = posterior(prior, jnp.asarray(rows), jnp.asarray(weight))
     free = mixture_nuts._free(like, arguments)
     free = jax.tree.map(lambda a: a[0], free)
-    found = mixture_nuts.LOG_DENSITY[True](free, arguments)
+    found = mixture_nuts.log_density(free, arguments)
 
     mixture = jax.tree.map(lambda a: np.asarray(a[0]), like)
     shares, means, trils = mixture.weights, mixture.components.means, mixture.components.scale_trils
@@ -162,7 +165,7 @@ def test_the_density_is_that_of_parameters_times_the_jacobian_with_weights_and_m
     flat, unflatten = jax.flatten_util.ravel_pytree(free)
     jacobian = jax.jacobian(lambda u: entries(unflatten(u)))(flat)
     assert float(found) == pytest.approx(total + np.linalg.slogdet(jacobian)[1], rel=1e-9)
-    slopes = jax.grad(mixture_nuts.LOG_DENSITY[True])(free, arguments)
+    slopes = jax.grad(mixture_nuts.log_density)(free, arguments)
     assert all(np.all(np.isfinite(a)) for a in jax.tree.leaves(slopes))
 
 
@@ -186,10 +189,10 @@ def test_what_is_known_stays_and_does_not_move_the_density(x64):
     np.testing.assert_allclose(values["means"], [1.5, like.components.means[0, 1]])
     np.testing.assert_allclose(values["variances"], like.components.scales[0] ** 2)
     # The slope along what is known is that of the standard normal that takes its place.
-    slopes = jax.grad(mixture_nuts.LOG_DENSITY[False])(free, arguments)
+    slopes = jax.grad(mixture_nuts.log_density)(free, arguments)
     np.testing.assert_allclose(slopes["weights"], -free["weights"])
     np.testing.assert_allclose(slopes["means"][0], -free["means"][0])
 
     some = rebuild(Mixture, weights=np.array([True, False]), components=held.components)
-    with pytest.raises(ValueError, match="all weights as known or none"):
+    with pytest.raises(ValueError, match="all weights as fixed or none"):
         posterior(prior, data, jnp.ones(3), known, some)

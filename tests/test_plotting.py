@@ -77,6 +77,6 @@ def test_ugly_data(name, tmp_path):
 
 
 def test_components_that_draws_cannot_tell_apart(tmp_path):
-    result = gmm_jax.fit(BENTOS, 3, prior=PRIOR, key=jax.random.key(1), n_particles=2000)
+    result = gmm_jax.fit(BENTOS, 3, prior=PRIOR, key=jax.random.key(1), n_draws=2000)
     result.plot().figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").exists()

@@ -85,7 +85,7 @@ def test_known_numbers_of_occupied_components(ten):
 
 def test_the_prior_as_proposal_says_that_it_collapsed(bentos, tutorial_prior):
     with pytest.warns(FitWarning, match="collapsed.*Use proposal='em'"):
-        result = fit(bentos, 2, prior=tutorial_prior, proposal="prior", n_particles=2000)
+        result = fit(bentos, 2, prior=tutorial_prior, proposal="prior", n_draws=2000)
     assert result.effective_sample_size < 20
 
 

@@ -226,7 +226,7 @@ def test_sampling_finds_the_evidence(x64):
     components, data = PRIORS["NormalInverseWishart"]()
     data = jnp.asarray(data[:5])
     prior = MixturePrior([1.5, 1.5], components)
-    result = gmm_jax.fit(np.asarray(data), 2, prior=prior, n_particles=8000)
+    result = gmm_jax.fit(np.asarray(data), 2, prior=prior, n_draws=8000)
     expected = exact_evidence(prior, data)
     assert result.log_evidence_error < 0.05
     np.testing.assert_allclose(result.log_evidence, expected, atol=5 * result.log_evidence_error)

@@ -8,6 +8,8 @@ import gmm_jax
 from gmm_jax import FitWarning, MultivariateNormal, Normal, select
 from gmm_jax.selection import CRITERIA
 
+OF_POINT_ESTIMATES = [criterion for criterion in CRITERIA if criterion != "evidence"]
+
 
 def clusters(seed, d, n=180):
     """Three clusters, far apart, of unequal shares and widths; one n, so that one compilation."""
@@ -23,7 +25,7 @@ def chosen(selection):
     return selection.best.mixture.n_components
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", OF_POINT_ESTIMATES)
 def test_the_bentos_are_two(bentos, criterion):
     selection = select(bentos, criterion=criterion)
     assert chosen(selection) == 2
@@ -40,7 +42,7 @@ def test_the_bentos_are_two_in_any_division(bentos, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", OF_POINT_ESTIMATES)
 def test_the_bentos_are_two_with_many_starts(bentos, criterion, x64):
     """More starts find more spikes; they are worth more likelihood than any penalty."""
     selection = select(bentos, range(2, 5), criterion=criterion, n_restarts=60)
@@ -167,3 +169,22 @@ def test_nothing_sound_says_what_to_do():
 def test_bad_arguments(arguments, match):
     with pytest.raises(ValueError, match=match):
         gmm_jax.select([1.0, 2.0, 4.0], **arguments)
+
+
+@pytest.mark.slow
+def test_evidence_over_numbers_of_components(bentos, tutorial_prior):
+    """Against enumeration and quadrature: log evidence, and the posterior over 1 to 4."""
+    found = gmm_jax.select(bentos, range(1, 5), prior=tutorial_prior, criterion="evidence")
+    exact = {1: -161.798552, 2: -68.520791, 3: -69.594284, 4: -70.724597}
+    for k, fitted in found.fits.items():
+        allowed = 5 * fitted.log_evidence_error + 0.01
+        assert fitted.log_evidence == pytest.approx(exact[k], abs=allowed)
+    expected = [2e-41, 0.688613, 0.235377, 0.076011]
+    np.testing.assert_allclose(list(found.probabilities.values()), expected, atol=0.02)
+    assert found.best.draws.weights.shape[1] == 2
+    assert "most probable: 2 components (beforehand: all equally probable)" in str(found)
+
+
+def test_evidence_wants_a_prior():
+    with pytest.raises(ValueError, match="needs a prior"):
+        gmm_jax.select([1.0, 2.0, 5.0], [1, 2], criterion="evidence")

@@ -122,13 +122,13 @@ def enumerated_evidence(name, data):
 def test_evidence_by_enumeration(name):
     components, data = PRIORS[name]()
     prior = MixturePrior(1.5, components)
-    result = gmm_jax.fit(data[:5], 2, prior=prior, method="smc", n_particles=1000)
+    result = gmm_jax.fit(data[:5], 2, prior=prior, method="smc", n_draws=1000)
     agree(result, enumerated_evidence(name, data[:5]))
 
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_evidence_of_the_bentos(k, bentos, tutorial_prior):
-    result = gmm_jax.fit(bentos, k, prior=tutorial_prior, method="smc", n_particles=800)
+    result = gmm_jax.fit(bentos, k, prior=tutorial_prior, method="smc", n_draws=800)
     agree(result, EVIDENCE[k])
     assert result.method == "smc"
     assert result.reason.startswith("Posterior by tempered SMC, as asked; with key 0")
@@ -141,7 +141,7 @@ def test_a_prior_per_component(enumerated):
     """Evidence and mean weights by going through all assignments; a key repeated is the same."""
     assignments, probabilities, log_evidence = enumerated(FEW, *written_out(NAMED))
     first, again = (
-        gmm_jax.fit(FEW, 2, prior=NAMED, method="smc", n_particles=1000, key=jax.random.key(3))
+        gmm_jax.fit(FEW, 2, prior=NAMED, method="smc", n_draws=1000, key=jax.random.key(3))
         for _ in range(2)
     )
     agree(first, log_evidence)
@@ -170,9 +170,7 @@ def coins_evidence(ones, zeros):
 @pytest.mark.slow
 def test_weights_are_copies_and_may_be_fractions():
     def result(data, weight=None):
-        return gmm_jax.fit(
-            data, 2, prior=COINS, method="smc", n_particles=1000, sample_weight=weight
-        )
+        return gmm_jax.fit(data, 2, prior=COINS, method="smc", n_draws=1000, sample_weight=weight)
 
     weighted, copied = result([1, 0, 1], [3, 1, 0]), result([1, 1, 1, 0, 1], [1, 1, 1, 1, 0])
     assert weighted.log_evidence == copied.log_evidence
@@ -192,7 +190,7 @@ def test_modes_that_compete():
     evidences = []
     for seed in range(2):
         key = jax.random.key(seed)
-        result = gmm_jax.fit(data, 3, prior=prior, method="smc", n_particles=1000, key=key)
+        result = gmm_jax.fit(data, 3, prior=prior, method="smc", n_draws=1000, key=key)
         middle = np.asarray(result.draws.components.means)[:, 1]
         assert np.mean(np.abs(middle) > 1) > 0.98
         error = 0.5 / np.sqrt(result.effective_sample_size)
@@ -206,8 +204,7 @@ def test_modes_that_compete():
     ("options", "match"),
     [
         ({"prior": None}, "method='smc' samples a posterior and needs a prior"),
-        ({"n_particles": 20}, "n_particles must be at least 100, got 20"),
-        ({"fixed": {"probs": [0.2, np.nan]}}, "fixed needs method='em'"),
+        ({"n_draws": 20}, "n_draws must be at least 100, got 20"),
         ({"sample_weight": [1, 1e8, 1]}, "copies of rows.*use method='importance'"),
     ],
 )
@@ -219,5 +216,7 @@ def test_bad_arguments(options, match):
 def test_few_effective_draws_come_with_a_warning(monkeypatch):
     sample = mixture_tempering.sample
     monkeypatch.setattr(mixture_tempering, "sample", lambda *a, **k: (sample(*a, **k)[0], 3.0))
-    with pytest.warns(FitWarning, match="are worth 3 independent draws.*Pass more particles"):
-        gmm_jax.fit([0, 1, 1], 2, prior=COINS, method="smc", n_particles=1000)
+    with pytest.warns(
+        FitWarning, match="are worth 3 independent draws.*Pass more particles \\(n_draws"
+    ):
+        gmm_jax.fit([0, 1, 1], 2, prior=COINS, method="smc", n_draws=1000)

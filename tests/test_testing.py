@@ -28,6 +28,7 @@ from gmm_jax import (
 )
 from gmm_jax._pytree import pytree, rebuild
 from gmm_jax.mixture_posterior import FROM_PRIOR, Arguments
+from gmm_jax.table import Table
 from gmm_jax.testing import Calibration, calibrate, check_invariance, exact
 
 mpl.use("Agg")
@@ -103,7 +104,7 @@ def test_all_bentos_and_one_component(bentos, tutorial_prior):
 @pytest.mark.slow
 def test_eight_bentos_are_fitted_so(bentos, tutorial_prior):
     posterior = exact(bentos[:8], tutorial_prior, 2)
-    fitted = gmm_jax.fit(bentos[:8], 2, prior=tutorial_prior, n_particles=4000)
+    fitted = gmm_jax.fit(bentos[:8], 2, prior=tutorial_prior, n_draws=4000)
     assert fitted.log_evidence_error < 0.05
     error = 5 * fitted.log_evidence_error
     np.testing.assert_allclose(fitted.log_evidence, posterior.log_evidence, atol=error)
@@ -165,8 +166,8 @@ def gibbs_kernel(prior):
 
     def kernel(key, mixture, data):
         state = gibbs.init(jax.tree.map(lambda a: a[None], mixture))
-        weight, floor = jnp.ones(len(data)), jnp.asarray(1e-5)
-        state, _ = gibbs.step(key, state, data, weight, prior, floor)
+        table, floor = Table(data[None], jnp.ones((1, len(data)))), jnp.asarray(1e-5)
+        state, _ = gibbs.step(key, state, table, prior, floor)
         return jax.tree.map(lambda a: a[0], state.mixtures)
 
     return kernel
@@ -328,7 +329,7 @@ def test_importance_resampling_is_calibrated():
 @pytest.mark.slow
 def test_fits_are_calibrated():
     def fit(key, data):
-        return gmm_jax.fit(data, 2, prior=POISSON, n_particles=1000, key=key)
+        return gmm_jax.fit(data, 2, prior=POISSON, n_draws=1000, key=key)
 
     report = calibrate(fit, POISSON, n_components=2, n_points=8, n_replications=60)
     assert report.passed, report

@@ -49,7 +49,7 @@ class Incomplete(NamedTuple):
 
         def of_component(arguments):
             component, shares = arguments
-            deviations, remaining = jax.vmap(lambda p: self._expected(component, p))(data)
+            deviations, remaining = jax.vmap(lambda p: self.expected(component, p))(data)
             weighted = shares[:, None] * deviations
             products = jnp.matmul(weighted.T, deviations, precision="highest")
             return weighted.sum(0), products + jnp.tensordot(shares, remaining, 1)
@@ -61,7 +61,7 @@ class Incomplete(NamedTuple):
         """The data as each component expects them where they are missing."""
 
         def of_component(component):
-            deviations = jax.vmap(lambda p: self._expected(component, p)[0])(data)
+            deviations = jax.vmap(lambda p: self.expected(component, p)[0])(data)
             return jnp.where(jnp.isnan(data), component[0] + deviations, data)
 
         return jnp.swapaxes(jax.lax.map(of_component, (self.means, self.scale_trils)), 0, 1)
@@ -79,7 +79,9 @@ class Incomplete(NamedTuple):
         return factor, whitened, seen
 
     @classmethod
-    def _expected(cls, component, point):
+    def expected(
+        cls, component: tuple[Array, Array], point: Float[Array, "d"]
+    ) -> tuple[Float[Array, "d"], Float[Array, "d d"]]:
         """Expected deviation from the mean given the observed entries, and its covariance."""
         factor, whitened, seen = cls._observed(component, point)
         covariance = jnp.matmul(component[1], component[1].T, precision="highest")

@@ -240,6 +240,21 @@ class MultivariateNormal:
         """The data as each component expects them where they are missing."""
         return self.incomplete().fill(data)
 
+    def complete(
+        self, key: Array, data: Float[Array, "n d"], assignments: Int[Array, "n"]
+    ) -> Float[Array, "n d"]:
+        """The data with draws, given the rest of the point, in place of the missing values.
+
+        A whole point is drawn, and its missing entries moved by what is expected of them given how
+        far the others lie from those observed.
+        """
+        drawn = self.sample(key, assignments)
+        own = self.means[assignments], jnp.tril(self.scale_trils)[assignments]
+        moved = jax.vmap(lambda *c: Incomplete.expected(c[:2], c[2])[0])(
+            *own, own[0] + data - drawn
+        )
+        return jnp.where(jnp.isnan(data), drawn + moved, data)
+
     def incomplete(self) -> "Incomplete":
         """The same distributions for points with missing entries (NaN)."""
         # What stands above the diagonal has no meaning, and must get none.

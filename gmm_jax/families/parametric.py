@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gmm_jax._pytree import columns_of, rebuild
 from gmm_jax.families import _split
@@ -28,6 +28,7 @@ class Parametric:
     """
 
     log_prob: Callable[[Any], Any]
+    sample: Callable[[Any, Any], Any]
 
     supports: ClassVar[dict[str, str]]
     """The parameters in order, each with a word of `CHANGES`."""
@@ -73,6 +74,12 @@ class Parametric:
         row = _split.as_row(values, len(known), self._leading.dtype)
         rest = [j for j in range(self.event_shape[0]) if j not in known]
         return self.marginal(rest), self.marginal(known).log_prob(row[None])[0]
+
+    def complete(
+        self, key: Array, data: Float[Array, "n ..."], assignments: Int[Array, "n"]
+    ) -> Float[Array, "n ..."]:
+        """The data with draws from the assigned component in place of the missing values."""
+        return jnp.where(jnp.isnan(data), self.sample(key, assignments), data)
 
     def unconstrained(self) -> Any:
         """The same structure with numbers that may take any value."""

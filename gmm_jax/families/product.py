@@ -115,6 +115,15 @@ class Product(Parts):
         drawn = [p.sample(k, assignments) for k, p in zip(keys, self.parts, strict=True)]
         return self._joined(drawn)
 
+    def complete(
+        self, key: Array, data: Float[Array, "n d"], assignments: Int[Array, "n"]
+    ) -> Float[Array, "n d"]:
+        """The data with what every part draws in place of the missing values."""
+        own = zip(
+            jax.random.split(key, len(self.parts)), self.parts, self._split(data), strict=True
+        )
+        return self._joined([part.complete(k, x, assignments) for k, part, x in own])
+
     def impute(
         self, data: Float[Array, "n d"], responsibilities: Float[Array, "n k"]
     ) -> Float[Array, "n d"]:

@@ -31,20 +31,24 @@ def fit(
     max_steps: int = 1000,
     tol: float | None = None,
     proposal: str = "em",
-    n_particles: int | None = None,
+    n_draws: int | None = None,
+    n_chains: int | None = None,
+    progress: bool | None = None,
     key: Array | None = None,
 ) -> PointFit | PosteriorFit:
     """Fit a mixture: a point estimate by EM, or the posterior when there is a prior.
 
     Args:
         data: n points: a list, array, series or data frame column (n,), or n rows of d features.
-            NaN is a value missing at random (EM only). A JAX array whose rows are split over
-            devices or machines stays where it is (EM only).
+            NaN is a value missing at random (not for importance sampling). A JAX array whose rows
+            are split over devices or machines stays where it is (EM only).
         n_components: k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
-        method: "auto", "em" (with a prior: the posterior mode), "importance" or "smc" (tempered
-            sequential Monte Carlo from the prior to the posterior: slower, for posteriors with
-            several modes, or with more components than importance sampling takes).
+        method: "auto" (EM without a prior; with one the cheapest of the following samplers that
+            suits, and the next where it doesn't do), "em" (with a prior: the posterior mode),
+            "importance", "gibbs" (Markov chains: for large data; takes missing values and `fixed`,
+            as SMC does) or "smc" (tempered sequential Monte Carlo from the prior to the posterior:
+            where several explanations compete; gives the evidence, too).
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
             `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
             `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in
@@ -63,8 +67,12 @@ def fit(
             default 1e-7 in float32 and 1e-12 in float64.
         proposal: Where importance sampling draws from: "em" (informed by EM and Gibbs runs) or
             "prior".
-        n_particles: How many particles sampling uses, and how many draws it returns; by default
-            20,000 for importance sampling and 4,000 for SMC.
+        n_draws: How many draws to return, of all chains together; importance sampling and SMC use
+            as many particles. By default 20,000 for importance sampling, 4,000 for SMC and 1,000 of
+            each chain.
+        n_chains: How many chains; by default 16, fewer for large data.
+        progress: Whether to report progress of chains on stderr; by default where that is a
+            terminal. An interrupt keeps what was drawn.
         key: Random key; `jax.random.key(0)` if left out, so that a call repeated is the same call.
 
     Returns:
@@ -109,21 +117,35 @@ def fit(
     if key is None:
         reason = f"{reason}; with key 0, since none was given"
 
-    if method in arguments.SAMPLERS:
+    if method != "em":
         if whole is not None:
             raise ValueError(
                 "data on several devices are for EM: pass method='em', or for draws from the "
                 "posterior the data (or a sample of them) as one NumPy array."
             )
-        arguments.check_sampled(points, known)
+        arguments.check_sampled(points, known, method)
         arguments.one_of("proposal", proposal, ("em", "prior"))
-        if n_particles is not None:
-            n_particles = arguments.whole("n_particles", n_particles, 100)
+        if n_draws is not None:
+            n_draws = arguments.whole("n_draws", n_draws, 100)
+        if n_chains is not None:
+            n_chains = arguments.whole("n_chains", n_chains, 2)
         key = jax.random.key(0) if key is None else key
         from gmm_jax.fitting.posterior import fit_posterior  # quicker to import when first used
 
         return fit_posterior(
-            key, points, weight, k, prior, chosen, method, proposal, n_particles, reason
+            key,
+            points,
+            weight,
+            k,
+            prior,
+            chosen,
+            known,
+            reason,
+            method=method,
+            proposal=proposal,
+            n_draws=n_draws,
+            n_chains=n_chains,
+            progress=progress,
         )
 
     known_components = all(

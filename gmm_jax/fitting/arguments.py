@@ -12,12 +12,16 @@ from gmm_jax.families.limits import ALONE, Sharing
 from gmm_jax.mixture import Mixture
 
 FULL = (None, "full", "tied")
-SAMPLERS = {"importance": "importance sampling", "smc": "tempered SMC"}
+SAMPLERS = {
+    "importance": "importance sampling",
+    "smc": "tempered SMC",
+    "gibbs": "Gibbs sampling",
+}
 COVARIANCE_TYPES = ("full", "tied", "diag", "tied_diag", "spherical")
 
 
 def choose_method(method: str, prior: Any) -> tuple[str, str]:
-    """Return the method, "em", "importance" or "smc", and why."""
+    """Return the method and why."""
     one_of("method", method, ("auto", "em", *SAMPLERS))
     if method in SAMPLERS and prior is None:
         raise ValueError(
@@ -27,11 +31,11 @@ def choose_method(method: str, prior: Any) -> tuple[str, str]:
     if method == "auto":
         if prior is None:
             return "em", "Point estimate by EM, since no prior was given"
-        return "importance", f"Posterior by {SAMPLERS['importance']}, since a prior was given"
+        return "auto", "since a prior was given"
     if method == "em":
         what = "Maximum likelihood" if prior is None else "Posterior mode"
         return "em", f"{what} by EM, as asked"
-    return method, f"Posterior by {SAMPLERS[method]}, as asked"
+    return method, "as asked"
 
 
 def choose_family(family: Any, covariance_type: str | None, prior: Any, points: np.ndarray) -> Any:
@@ -264,15 +268,25 @@ def restarts(n_restarts: int | None, work: int) -> int:
     return whole("n_restarts", n_restarts)
 
 
-def check_sampled(points: np.ndarray, known: dict[str, np.ndarray]) -> None:
-    """Raise ValueError for what posterior sampling does not do."""
-    if known:
-        raise ValueError("fixed needs method='em': posterior draws hold nothing fixed yet.")
-    if np.isnan(points).any():
+def check_sampled(points: np.ndarray, known: dict[str, np.ndarray], method: str) -> None:
+    """Raise ValueError for what a sampler of the posterior does not do."""
+    if method == "importance" and known:
+        raise ValueError("fixed is not for importance sampling: use method='gibbs' or 'smc'.")
+    if method == "importance" and np.isnan(points).any():
         raise ValueError(
-            f"data has {int(np.isnan(points).sum())} NaN entries, which posterior sampling does "
-            f"not take yet: drop those rows, fill them in, or use method='em'."
+            f"data has {int(np.isnan(points).sum())} NaN entries, which importance sampling does "
+            f"not take: use method='gibbs' or 'smc'."
         )
+    for name, value in known.items():
+        # Rows of probabilities, and triangles, are drawn as a whole.
+        whole = value.reshape(len(value), -1) if "scale_trils" in name else value
+        entire = "scale_trils" in name or ("probs" in name and value.ndim > points.ndim)
+        mixed = np.isnan(whole).any(-1) & ~np.isnan(whole).all(-1)
+        if entire and mixed.any():
+            raise ValueError(
+                f"fixed[{name!r}] is known in part for component {int(np.argwhere(mixed)[0, 0])}: "
+                f"give all of it or none, or use method='em'."
+            )
 
 
 def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...], sharing: Sharing) -> None:

@@ -1,27 +1,22 @@
-"""Posterior draws, by importance resampling or tempered SMC."""
+"""Posterior draws, by the method that was chosen."""
 
-import math
+from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gmm_jax import importance, mixture_posterior, mixture_tempering
-from gmm_jax._data import Frame, bucket, float_dtype, padded
 from gmm_jax._warnings import warn
 from gmm_jax.fitting import setting
-from gmm_jax.fitting.point import SCALE_FLOOR
+from gmm_jax.fitting.arguments import SAMPLERS
+from gmm_jax.fitting.chains import by_gibbs
+from gmm_jax.fitting.particles import by_importance, by_smc
+from gmm_jax.fitting.task import Sampled, Task
+from gmm_jax.mixture_posterior import MOST_COMPONENTS
 from gmm_jax.posterior_fit import PosteriorFit
 
-REMEDY = {
-    "em": "Pass more particles (n_particles), a more informative prior, or fewer components.",
-    "prior": "Use proposal='em', which goes where the data are.",
-}
-PARTICLES = {"importance": 20_000, "smc": 4_000}
-MOST_ROWS = 10**7
-"""Tempered SMC holds as many copies of a row as it counts; of all together, so many at most."""
+MOST_WEIGHED, MOST_TEMPERED = 2**16, 2**14
+"""Numbers of points times components beyond which importance sampling, or SMC, takes minutes."""
 
 
 def fit_posterior(
@@ -31,134 +26,54 @@ def fit_posterior(
     k: int,
     prior: Any,
     family: Any,
+    known: dict[str, np.ndarray],
+    reason: str,
+    *,
     method: str,
     proposal: str,
-    n_particles: int | None,
-    reason: str,
+    n_draws: int | None,
+    n_chains: int | None,
+    progress: bool | None,
 ) -> PosteriorFit:
-    """Draw from the posterior and estimate the evidence."""
-    n_particles = PARTICLES[method] if n_particles is None else n_particles
-    frame = setting.choose_frame(points, weight, family, prior)
-    inside = setting.prior_inside(prior, frame, k, points.shape[1:], float_dtype(points))
-    if method == "smc":
-        drawn = _tempered(key, points, weight, k, inside, prior.exchangeable, n_particles, frame)
-    else:
-        drawn = _by_importance(key, points, weight, k, inside, family, proposal, n_particles, frame)
-    draws, story = drawn.pop("draws"), drawn.pop("story")
-    ordered = prior.exchangeable
-    log_evidence = float(drawn.pop("log_evidence")) - float(weight @ frame.log_volume(points))
+    """Draw from the posterior."""
+    task = Task.of(points, weight, family, prior, k, known)
+    samplers: dict[str, Callable[[], Sampled]] = {
+        "importance": lambda: by_importance(key, task, proposal, n_draws),
+        "gibbs": lambda: by_gibbs(key, task, n_draws, n_chains, progress),
+        "smc": lambda: by_smc(key, task, n_draws),
+    }
+    method, *others = _able(task) if method == "auto" else [method]
+    sampled, reason = samplers[method](), f"Posterior by {SAMPLERS[method]}, {reason}"
+    while sampled.problem and others:
+        first, _, _ = sampled.problem.partition(". ")
+        reason = f"{SAMPLERS[method].capitalize()} did not do: {first}"
+        method = others.pop(0)
+        sampled, reason = samplers[method](), f"{reason}. Posterior by {SAMPLERS[method]} instead"
+    if sampled.problem:
+        warn(sampled.problem)
+    details = sampled.details
+    details["log_evidence"] -= float(weight @ task.frame.log_volume(points))
+    draws = sampled.draws
     return PosteriorFit(
         data=points,
         sample_weight=weight,
-        frame=frame,
+        frame=task.frame,
         method=method,
-        reason=f"{reason}; {n_particles} particles {story}.",
-        inside=setting.each_in_order(draws) if ordered else draws,
+        reason=f"{reason}; {sampled.story}.",
+        inside=setting.each_in_order(draws) if task.exchangeable else draws,
         prior=prior,
-        log_evidence=log_evidence,
-        ordered=ordered,
-        **drawn,
+        ordered=task.exchangeable,
+        **details,
     )
 
 
-def _by_importance(
-    key: Array,
-    points: np.ndarray,
-    weight: np.ndarray,
-    k: int,
-    inside: Any,
-    family: Any,
-    proposal: str,
-    n_particles: int,
-    frame: Frame,
-) -> dict[str, Any]:
-    """Weighed particles around EM fits, or from the prior."""
-    if k > mixture_posterior.MOST_COMPONENTS:
-        raise ValueError(
-            f"n_components is {k}, but importance sampling sums over all labellings and takes at "
-            f"most {mixture_posterior.MOST_COMPONENTS}. Use method='smc', or method='em' for the "
-            f"posterior mode."
-        )
-    centred, padded_weight = _enter(points, weight, frame)
-    sample = mixture_posterior.sample(
-        key,
-        centred,
-        padded_weight,
-        inside,
-        family,
-        jnp.asarray(SCALE_FLOOR, centred.dtype),
-        n_components=k,
-        n_particles=n_particles,
-        n_draws=n_particles,
-        proposal=proposal,
-    )
-    sample = jax.device_get(sample)
-    problem = importance.verdict(sample)
-    if problem:
-        warn(f"{problem} {REMEDY[proposal]}")
-    return dict(
-        draws=sample.draws,
-        story="from the prior" if proposal == "prior" else "around EM fits",
-        log_evidence=sample.log_evidence,
-        log_evidence_error=float(sample.log_evidence_error),
-        effective_sample_size=float(sample.effective_sample_size),
-        pareto_k=float(sample.pareto_k),
-        log_importance_weights=sample.log_importance_weights,
-    )
-
-
-def _tempered(
-    key: Array,
-    points: np.ndarray,
-    weight: np.ndarray,
-    k: int,
-    inside: Any,
-    exchangeable: bool,
-    n_particles: int,
-    frame: Frame,
-) -> dict[str, Any]:
-    """Particles that went from the prior to the posterior; rows that count more are repeated."""
-    copies = np.maximum(np.ceil(weight), 1)
-    if copies.sum() > max(MOST_ROWS, len(points)):
-        raise ValueError(
-            f"sample_weight makes {copies.sum():.3g} copies of rows, and method='smc' takes at "
-            f"most {MOST_ROWS:.0e}: use method='importance'."
-        )
-    copies = copies.astype(int)
-    rows, share = np.repeat(points, copies, 0), np.repeat(weight / copies, copies)
-    centred, padded_share = _enter(rows, share, frame)
-    sample, effective = mixture_tempering.sample(
-        key,
-        centred,
-        padded_share,
-        inside,
-        jnp.asarray(SCALE_FLOOR, centred.dtype),
-        n_components=k,
-        n_particles=n_particles,
-        n_draws=n_particles,
-        exchangeable=exchangeable,
-    )
-    sample, effective = jax.device_get((sample, effective))
-    if not effective >= max(25, 0.01 * n_particles):
-        warn(
-            f"the particles of tempered SMC stem from so few at the start that {n_particles} are "
-            f"worth {effective:.0f} independent draws, and the log evidence may be off by more "
-            f"than its standard error. {REMEDY['em']}"
-        )
-    return dict(
-        draws=sample.draws,
-        story=f"from the prior in {int(sample.n_temperatures)} temperatures",
-        log_evidence=sample.log_evidence,
-        log_evidence_error=float(sample.log_evidence_error),
-        effective_sample_size=float(effective),
-        pareto_k=math.nan,
-        log_importance_weights=np.zeros(n_particles, centred.dtype),
-    )
-
-
-def _enter(points: np.ndarray, weight: np.ndarray, frame: Frame) -> tuple[Array, Array]:
-    """Rows in the frame, filled up to a size that others share, and how often each counts."""
-    dtype = float_dtype(points)
-    centred = ((points - frame.centre) / frame.unit).astype(dtype)
-    centred, weight = padded(centred, weight, bucket(points.shape[0]))
-    return jnp.asarray(centred), jnp.asarray(weight.astype(dtype))
+def _able(task: Task) -> list[str]:
+    """The methods that suit the posterior, the cheapest first."""
+    size = task.points.size * task.n_components
+    few = task.n_components <= MOST_COMPONENTS and size <= MOST_WEIGHED
+    complete = task.held is None and not np.isnan(task.points).any()
+    return [
+        *(["importance"] if few and complete else []),
+        "gibbs",
+        *(["smc"] if size <= MOST_TEMPERED else []),
+    ]

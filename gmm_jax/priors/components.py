@@ -118,6 +118,16 @@ class ComponentPrior(ABC):
         It has `sample` and `log_prob_matched`; of a conjugate prior it is one of its kind.
         """
 
+    def draw(
+        self, key: Array, components: Any, statistics: Any, floor: Float[Array, ""], held: Any
+    ) -> Any:
+        """Draw the parameters that are not `held` given those that are, and `statistics`.
+
+        Here entries are independent given the statistics; where they aren't, a prior says how.
+        """
+        drawn = self.given(components, statistics, floor).sample(key)
+        return jax.tree.map(jnp.where, held, components, drawn)
+
     @abstractmethod
     def mode(self, components: Any, statistics: Any, limits: Limits) -> Any:
         """The components where the density of `given` is highest, but for what is held."""

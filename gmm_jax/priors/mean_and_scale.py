@@ -38,8 +38,10 @@ class MeanAndScale:
     average: Float[Array, "k ..."]
     mean_prior: IndependentNormal
 
-    def sample(self, key: Array) -> tuple[Float[Array, "k ..."], Float[Array, "k ..."]]:
-        """Draw means and scales."""
+    def sample(
+        self, key: Array, known: Float[Array, "k ..."] | None = None
+    ) -> tuple[Float[Array, "k ..."], Float[Array, "k ..."]]:
+        """Draw means and scales, or means given the scales that are `known` and not NaN."""
         dtype = self.low.dtype
         uniforms = jax.random.uniform(key, (2, *self.low.shape), dtype)
         cumulative = jnp.cumsum(jnp.exp(self.log_mass), -1)
@@ -50,6 +52,8 @@ class MeanAndScale:
         mass = jnp.maximum(jnp.min(jnp.where(below, jnp.inf, cumulative), -1) - reached, 1e-30)
         within = jnp.clip((level[..., 0] - reached) / mass, 0, 1 - jnp.finfo(dtype).eps)
         scales = jnp.exp(self.low + (cell + within) * self.width)
+        if known is not None:
+            scales = jnp.where(jnp.isnan(known), scales, known)
         centre, spread = _mean_given_scale(self.count, self.average, self.mean_prior, scales)
         normals = jax.scipy.special.ndtri(jnp.maximum(uniforms[1], jnp.finfo(dtype).eps / 4))
         return centre + spread * normals, scales

@@ -157,6 +157,31 @@ class MixturePrior:
             full.components.given(mixture.components, statistics, floor),
         )
 
+    def draw(
+        self,
+        key: Array,
+        mixture: Mixture,
+        statistics: Any,
+        floor: Float[Array, ""],
+        held: Mixture,
+    ) -> Mixture:
+        """Draw what is not `held` given what is, and `statistics` taken at `mixture`."""
+        full = self.spread(mixture.n_components, mixture.components.event_shape)
+        weights_key, components_key = jax.random.split(key)
+        # The free weights divide among them what those that are held leave.
+        shares = Dirichlet(full.concentration + statistics.counts).sample(weights_key)
+        free = jnp.where(held.weights, 0, shares)
+        left = 1 - jnp.where(held.weights, mixture.weights, 0).sum()
+        free = free / jnp.maximum(free.sum(), jnp.finfo(free.dtype).tiny) * left
+        components = full.components.draw(
+            components_key, mixture.components, statistics, floor, held.components
+        )
+        return rebuild(
+            Mixture,
+            weights=jnp.where(held.weights, mixture.weights, free),
+            components=components,
+        )
+
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "MixturePrior":
         """The prior of a mixture of `shift + scale * x` when this is that of x."""
         return rebuild(

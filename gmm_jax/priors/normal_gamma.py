@@ -15,6 +15,9 @@ from gmm_jax.priors.components import ComponentPrior
 from gmm_jax.priors.mean_and_scale import MeanAndScale, mean_and_scale
 from gmm_jax.priors.mixtures import MixturePrior
 
+NO_ROOM = 1e-9
+"""Standard deviation, in the unit of the data, of a mean that is held."""
+
 
 @pytree
 class NormalGamma(ComponentPrior):
@@ -74,6 +77,26 @@ class NormalGamma(ComponentPrior):
         scales = _scale_mode(jnp.maximum(squares, 0), counts - self.shape + 1, self.rate)
         scales = jnp.where(limits.held.scales, components.scales, jnp.maximum(scales, limits.floor))
         return rebuild(Normal, means=components.means + moved, scales=scales)
+
+    def draw(
+        self,
+        key: Array,
+        components: Normal,
+        statistics: Moments,
+        floor: Float[Array, ""],
+        held: Normal,
+    ) -> Normal:
+        """Scales given the means that are held, then means given scales.
+
+        A mean that is held is one whose prior leaves it no room.
+        """
+        mean = jnp.where(held.means, components.means, self.mean)
+        mean_scale = jnp.where(held.means, NO_ROOM, self.mean_scale)
+        certain = self._with({"mean": mean, "mean_scale": mean_scale})
+        pairs = certain.given(components, statistics, floor).pairs
+        means, scales = pairs.sample(key, jnp.where(held.scales, components.scales, jnp.nan))
+        means = jnp.where(held.means, components.means, means)
+        return rebuild(Normal, means=means, scales=scales)
 
     def given(
         self, components: Normal, statistics: Moments, floor: Float[Array, ""]

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float
@@ -90,6 +91,27 @@ class NormalInverseGamma(ComponentPrior):
             shape=self.shape + counts / 2,
             rate=self.rate + (within + self.mean_count * counts / total * distance**2) / 2,
         )
+
+    def draw(
+        self,
+        key: Array,
+        components: Normal,
+        statistics: Moments,
+        floor: Float[Array, ""],
+        held: Normal,
+    ) -> Normal:
+        """Variances given the means that are held, then means given variances."""
+        after = self.given(components, statistics, floor)
+        variances_key, means_key = jax.random.split(key)
+        off = after.mean_count * (components.means - after.mean) ** 2 / 2
+        variances = IndependentInverseGamma(
+            after.shape + 0.5 * held.means, after.rate + jnp.where(held.means, off, 0)
+        ).sample(variances_key)
+        scales = jnp.where(held.scales, components.scales, jnp.sqrt(variances))
+        spread = scales / jnp.sqrt(after.mean_count)
+        means = IndependentNormal(after.mean, spread).sample(means_key)
+        means = jnp.where(held.means, components.means, means)
+        return rebuild(Normal, means=means, scales=scales)
 
     def mode(self, components: Normal, statistics: Moments, limits: Limits) -> Normal:
         """The mean of the conditional, and rate / (shape + 3 / 2) as the variance."""

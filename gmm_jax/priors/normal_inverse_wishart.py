@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -12,6 +13,7 @@ from gmm_jax._numerics import triangle
 from gmm_jax._pytree import is_concrete, pytree, rebuild
 from gmm_jax.distributions import InverseWishart, MultivariateNormals
 from gmm_jax.families import MultivariateNormal
+from gmm_jax.families.incomplete import Incomplete
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.multivariate_normal import SecondMoments
 from gmm_jax.priors.components import ComponentPrior
@@ -119,6 +121,35 @@ class NormalInverseWishart(ComponentPrior):
             df=self.df + counts,
             scale_matrix=self.scale_matrix + within + pull[:, None, None] * outer,
         )
+
+    def draw(
+        self,
+        key: Array,
+        components: MultivariateNormal,
+        statistics: SecondMoments,
+        floor: Float[Array, ""],
+        held: MultivariateNormal,
+    ) -> MultivariateNormal:
+        """Covariances, given the means where some of these are held; then means.
+
+        A mean of which some entries are held is drawn whole, and moved by what is expected of the
+        others given how far these were off.
+        """
+        after = self.given(components, statistics, floor)
+        covariances_key, means_key = jax.random.split(key)
+        off = jnp.where(held.means.any(1), after.mean_count, 0)[:, None]
+        off = jnp.sqrt(off) * (components.means - after.mean)
+        covariances = InverseWishart(
+            after.df + held.means.any(1), after.scale_matrix + off[:, :, None] * off[:, None]
+        ).sample(covariances_key)
+        trils = jnp.where(held.scale_trils, components.scale_trils, triangle(covariances))
+        spread = trils / jnp.sqrt(after.mean_count)[:, None, None]
+        means = MultivariateNormals(after.mean, spread).sample(means_key)
+        target = jnp.where(held.means, components.means - means, jnp.nan)
+        zero = jnp.zeros(means.shape[1], means.dtype)
+        moved = jax.vmap(lambda tril, gap: Incomplete.expected((zero, tril), gap)[0])(trils, target)
+        means = jnp.where(held.means, components.means, means + moved)
+        return rebuild(MultivariateNormal, means=means, scale_trils=trils)
 
     def mode(
         self, components: MultivariateNormal, statistics: SecondMoments, limits: Limits

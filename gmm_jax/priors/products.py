@@ -92,6 +92,19 @@ class ProductPrior(ComponentPrior):
         rows = zip(self.parts, components.parts, statistics.parts, strict=True)
         return self._with({"parts": tuple(p.given(own, s, floor) for p, own, s in rows)})
 
+    def draw(
+        self,
+        key: Array,
+        components: Product,
+        statistics: PartStatistics,
+        floor: Float[Array, ""],
+        held: Product,
+    ) -> Product:
+        keys = jax.random.split(key, len(self.parts))
+        rows = zip(self.parts, keys, components.parts, statistics.parts, held.parts, strict=True)
+        drawn = tuple(p.draw(k, own, s, floor, h) for p, k, own, s, h in rows)
+        return rebuild(Product, parts=drawn, columns_of_parts=self.columns)
+
     def sample(self, key: Array) -> Product:
         keys = jax.random.split(key, len(self.parts))
         drawn = tuple(part.sample(own) for part, own in zip(self.parts, keys, strict=True))

@@ -1,0 +1,76 @@
+"""Whether Markov chains agree and how many draws they are worth, and draws for ArviZ.
+
+ArviZ does the arithmetic: R-hat and effective sample sizes of normalised ranks [1].
+
+[1] Vehtari, Gelman, Simpson, Carpenter and Buerkner (2021), "Rank-normalization, folding, and
+    localization: an improved R-hat for assessing convergence of MCMC".
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+AGREE = 1.01
+"""Chains whose R-hat is above do not agree yet."""
+TAILS = 0.1
+"""Share of the draws whose two tails the tail's effective sample size is about."""
+
+
+class Quality(NamedTuple):
+    """What chains say about one quantity."""
+
+    r_hat: float
+    ess_bulk: float
+    ess_tail: float
+
+
+def table(values: dict[str, Any]) -> dict[str, Quality]:
+    """R-hat and effective sample sizes of every quantity.
+
+    Args:
+        values: By name, (c, s, ...): c chains of s draws. Every entry is a quantity of its own,
+            named as in "means[0]"; those that never change are left out.
+
+    Returns:
+        By name, `r_hat`, `ess_bulk` and `ess_tail`.
+
+    Example:
+        >>> import numpy as np
+        >>> from gmm_jax.convergence import table
+        >>> chains = np.random.default_rng(0).normal(size=(4, 1000))
+        >>> table({"mean": chains})["mean"].r_hat < 1.01
+        True
+    """
+    from arviz_stats.base.array import array_stats
+
+    found = {}
+    for name, array in values.items():
+        array = np.asarray(array, np.float64)
+        for index in np.ndindex(array.shape[2:]):
+            own = array[(..., *index)]
+            if np.ptp(own) == 0:
+                continue
+            axes = dict(chain_axis=0, draw_axis=1)
+            label = name + (f"[{', '.join(map(str, index))}]" if index else "")
+            found[label] = Quality(
+                float(array_stats.rhat(own, **axes)),
+                float(array_stats.ess(own, method="bulk", **axes)),
+                float(array_stats.ess(own, method="tail", prob=TAILS, **axes)),
+            )
+    return found
+
+
+def worst(found: dict[str, Quality]) -> Quality:
+    """The largest R-hat and the smallest effective sample sizes of all quantities."""
+    rows = np.array(list(found.values())).reshape(-1, 3)
+    if not rows.size:
+        return Quality(np.nan, np.nan, np.nan)
+    r_hat = np.inf if np.isnan(rows[:, 0]).any() else rows[:, 0].max()
+    return Quality(float(r_hat), *(float(np.nanmin(rows[:, i])) for i in (1, 2)))
+
+
+def tree(groups: dict[str, dict[str, np.ndarray]], dims: dict[str, list[str]]) -> Any:
+    """ArviZ's tree of these groups of arrays by name."""
+    from arviz_base import from_dict
+
+    return from_dict(groups, dims=dims)

@@ -1,0 +1,155 @@
+"""Draws by Markov chains: Gibbs sampling."""
+
+import functools
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gmm_jax import convergence, gibbs, mixture_gibbs
+from gmm_jax._warnings import warn
+from gmm_jax.fitting.task import Sampled, Task
+from gmm_jax.mixture import Mixture
+from gmm_jax.mixture_posterior import MOST_COMPONENTS, em_starts
+from gmm_jax.table import log_joint
+
+STEPS = 1000
+"""Of each chain, unless the number of draws is given."""
+MOST_CHAINS, FEWEST_CHAINS = 16, 4
+ROUNDS = 10
+"""Between them progress is told, and an interrupt stops."""
+WITNESSES = 8
+"""At so many points the density of the draws is followed."""
+ENOUGH = 400
+"""Effective draws below which quantiles, R-hat and the like are rough."""
+
+
+def by_gibbs(
+    key: Array, task: Task, n_draws: int | None, n_chains: int | None, progress: bool | None
+) -> Sampled:
+    """Run Gibbs chains, half of them from EM fits and half from the prior."""
+    table, k = task.table(), task.n_components
+    if n_chains is None:
+        n_chains = min(MOST_CHAINS, max(FEWEST_CHAINS, 2**17 // (table.points.size * k)))
+    n_steps = STEPS if n_draws is None else math.ceil(n_draws / n_chains)
+    length = math.ceil(n_steps / ROUNDS)
+    named = not task.exchangeable and task.held is None
+    arguments = mixture_gibbs.Arguments(
+        table, jax.tree.map(jnp.asarray, task.prior), task.floor, task.held
+    )
+    start_key, run_key = jax.random.split(key)
+    mixtures = _starts(start_key, arguments, task.known, family=task.family, n_chains=n_chains)
+    advance = functools.partial(
+        mixture_gibbs.advance,
+        n_steps=length,
+        named=named and k <= MOST_COMPONENTS,
+        partial=task.partial,
+    )
+    rounds, stopped = _rounds(run_key, advance, mixtures, arguments, _reporter(progress))
+    draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
+    if stopped:
+        warn(f"interrupted after {log_likelihood.shape[1]} of {n_steps} draws of each chain.")
+    return _sampled(task, draws, log_likelihood, f"{n_chains} Gibbs chains of {n_steps} draws")
+
+
+def _rounds(
+    key: Array,
+    advance: Callable[..., Any],
+    mixtures: Mixture,
+    arguments: mixture_gibbs.Arguments,
+    report: Callable[[int], None],
+) -> tuple[list[Any], bool]:
+    """Half as many rounds as count to warm up, then those; and whether they were interrupted."""
+    rounds, warm_up = [], ROUNDS // 2
+    try:
+        for i in range(warm_up + ROUNDS):
+            own = jax.random.fold_in(key, i)
+            mixtures, *new = jax.block_until_ready(advance(own, mixtures, arguments))
+            if i >= warm_up:
+                rounds.append(tuple(jax.device_get(new)))
+            report(100 * (i + 1) // (warm_up + ROUNDS))
+    except KeyboardInterrupt:
+        if not rounds:
+            raise
+        return rounds, True
+    return rounds, False
+
+
+@functools.partial(jax.jit, static_argnames=("family", "n_chains"))
+def _starts(
+    key: Array, arguments: mixture_gibbs.Arguments, known: Mixture, *, family: Any, n_chains: int
+) -> Mixture:
+    table, prior, floor, held = arguments
+    em_key, prior_key = jax.random.split(key)
+    n_informed = (n_chains + 1) // 2
+    informed = em_starts(em_key, table, family, floor, known.n_components, n_informed, known, held)
+    at_random = gibbs.from_prior(prior_key, prior, floor, known, held, n_chains - n_informed)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), informed, at_random)
+
+
+def _sampled(task: Task, draws: Mixture, log_likelihood: np.ndarray, story: str) -> Sampled:
+    """Chains one after the other, and whether they agree on what doesn't depend on labels."""
+    n_chains = len(log_likelihood)
+    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), draws)
+    densities = _densities(flat, *_witnesses(task))
+    values = {
+        "log likelihood": log_likelihood,
+        "log density": np.asarray(densities).reshape(n_chains, -1, densities.shape[1]),
+    }
+    if not task.exchangeable:
+        on_device = jax.tree.map(jnp.asarray, draws)
+        values |= task.prior.values(on_device)
+    found = convergence.table(values)
+    worst = convergence.worst(found)
+    problem = None
+    if not worst.r_hat <= convergence.AGREE:
+        problem = (
+            f"the chains do not agree: R-hat is {worst.r_hat:.3f}, and should be below "
+            f"{convergence.AGREE}. Pass more draws (n_draws), or method='smc', which weighs "
+            f"explanations that compete."
+        )
+    elif worst.ess_bulk < ENOUGH:
+        problem = f"the chains are worth {worst.ess_bulk:.0f} draws only: pass more (n_draws)."
+    return Sampled(
+        flat,
+        story,
+        dict(
+            log_evidence=math.nan,
+            log_evidence_error=math.nan,
+            effective_sample_size=worst.ess_bulk,
+            pareto_k=math.nan,
+            log_importance_weights=np.zeros(n_chains * log_likelihood.shape[1]),
+            n_chains=n_chains,
+            convergence=found,
+        ),
+        problem,
+    )
+
+
+def _witnesses(task: Task) -> tuple[Array, bool]:
+    """Points of the data spread over its first feature."""
+    points = task.points[task.weight > 0]
+    order = np.argsort(points.reshape(len(points), -1)[:, 0], kind="stable")
+    chosen = points[order[np.linspace(0, len(points) - 1, WITNESSES).astype(int)]]
+    return task.frame.enter(chosen, task.floor.dtype), bool(np.isnan(chosen).any())
+
+
+@functools.partial(jax.jit, static_argnames="incomplete")
+def _densities(draws: Mixture, points: Array, incomplete: bool) -> Array:
+    return jax.vmap(lambda m: jax.nn.logsumexp(log_joint(m, points, incomplete), -1))(draws)
+
+
+def _reporter(wanted: bool | None) -> Callable[[int], None]:
+    """Tells how much is done, on stderr; by default where that is a terminal."""
+
+    def report(percent: int) -> None:
+        if sys.stderr.isatty() if wanted is None else wanted:
+            end = "\n" if percent == 100 else ""
+            print(f"\rGibbs sampling: {percent} %", end=end, file=sys.stderr, flush=True)
+
+    return report

@@ -1,0 +1,112 @@
+"""What every sampler of a posterior is given, and what it gives back."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax._data import Frame, bucket, float_dtype, padded
+from gmm_jax.fitting import setting
+from gmm_jax.fitting.point import SCALE_FLOOR
+from gmm_jax.mixture import Mixture
+from gmm_jax.table import Table
+
+MOST_ROWS = 10**7
+"""Gibbs sweeps take as many copies of a row as it counts; of all together, so many at most."""
+
+
+class Sampled(NamedTuple):
+    """What a sampler found."""
+
+    draws: Mixture
+    """In the frame, on the first axis; of chains one after the other."""
+    story: str
+    """How, in the middle of a sentence."""
+    details: dict[str, Any]
+    """Fields of `PosteriorFit`."""
+    problem: str | None
+    """Why the draws mean little, and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A posterior to be sampled, in the frame of the data."""
+
+    points: np.ndarray
+    """In the data's unit."""
+    weight: np.ndarray
+    family: Any
+    frame: Frame
+    prior: Any
+    known: Mixture
+    """The form of the mixture, and the values of what is held."""
+    held: Mixture | None
+    """Booleans in the same form; None where nothing is held."""
+    exchangeable: bool
+    """Whether neither the prior nor what is held tells components apart."""
+
+    @classmethod
+    def of(
+        cls,
+        points: np.ndarray,
+        weight: np.ndarray,
+        family: Any,
+        prior: Any,
+        k: int,
+        known: dict[str, np.ndarray],
+    ) -> "Task":
+        """Bring everything into a frame."""
+        event, dtype = points.shape[1:], float_dtype(points)
+        frame = setting.choose_frame(points, weight, family, prior)
+        values, held = setting.known_inside(known, family, frame, k, event, dtype)
+        return cls(
+            points=points,
+            weight=weight,
+            family=family,
+            frame=frame,
+            prior=setting.prior_inside(prior, frame, k, event, dtype),
+            known=values,
+            held=held if known else None,
+            exchangeable=prior.exchangeable and not known,
+        )
+
+    @property
+    def n_components(self) -> int:
+        """k."""
+        return self.known.n_components
+
+    @property
+    def floor(self) -> Float[Array, ""]:
+        """The smallest scale."""
+        return jnp.asarray(SCALE_FLOOR, float_dtype(self.points))
+
+    @property
+    def partial(self) -> bool:
+        """Whether some points count no whole number of times."""
+        return bool(np.any(self.weight % 1))
+
+    def rows(self) -> tuple[Float[Array, "n ..."], Float[Array, "n"]]:
+        """Points, filled up to a size that others share, and how often each counts."""
+        return self._enter(self.points, self.weight)
+
+    def table(self) -> Table:
+        """The same with as many copies of a row as it counts, so that each counts 1 or less."""
+        copies = np.maximum(np.ceil(self.weight), 1)
+        if copies.sum() > max(MOST_ROWS, len(self.points)):
+            raise ValueError(
+                f"sample_weight makes {copies.sum():.3g} copies of rows, and this method takes at "
+                f"most {MOST_ROWS:.0e}: use method='importance'."
+            )
+        copies = copies.astype(int)
+        rows, share = np.repeat(self.points, copies, 0), np.repeat(self.weight / copies, copies)
+        centred, share = self._enter(rows, share)
+        return Table(centred[None], share[None], incomplete=bool(np.isnan(rows).any()))
+
+    def _enter(self, points: np.ndarray, weight: np.ndarray) -> tuple[Array, Array]:
+        dtype = float_dtype(points)
+        centred = ((points - self.frame.centre) / self.frame.unit).astype(dtype)
+        centred, weight = padded(centred, weight, bucket(points.shape[0]))
+        return jnp.asarray(centred), jnp.asarray(weight.astype(dtype))

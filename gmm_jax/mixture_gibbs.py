@@ -1,0 +1,56 @@
+"""The posterior of a mixture by Gibbs chains that set out from EM fits and from the prior."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax import gibbs
+from gmm_jax.mixture import Mixture
+from gmm_jax.table import Table
+
+
+class Arguments(NamedTuple):
+    """The posterior that chains draw from."""
+
+    table: Table
+    """Points count 1 or less; 0 for rows that only fill the array."""
+    prior: Any
+    """In the unit of the points."""
+    floor: Float[Array, ""]
+    held: Mixture | None
+    """Booleans in the structure of one mixture: true where parameters stay; None where none do."""
+
+
+@functools.partial(jax.jit, static_argnames=("n_steps", "named", "partial"))
+def advance(
+    key: Array, mixtures: Mixture, arguments: Arguments, *, n_steps: int, named: bool, partial: bool
+) -> tuple[Mixture, Mixture, Float[Array, "c s"]]:
+    """Take steps in every chain.
+
+    Args:
+        key: Random key.
+        mixtures: Where the c chains stand.
+        arguments: The posterior.
+        n_steps: s.
+        named: Whether the prior tells components apart, so that their labels must move.
+        partial: Whether some points count neither 0 nor 1.
+
+    Returns:
+        Where the chains stand now; where they stood before each step, (c, s) of each parameter;
+        and the log likelihood there.
+    """
+    table, prior, floor, held = arguments
+
+    def step(state, key):
+        state, info = gibbs.step(key, state, table, prior, floor, held, named, partial)
+        return state, (info.references, info.log_likelihood)
+
+    state, (draws, log_likelihood) = jax.lax.scan(
+        step, gibbs.init(mixtures), jax.random.split(key, n_steps)
+    )
+    draws, log_likelihood = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (draws, log_likelihood))
+    return state.mixtures, draws, log_likelihood

@@ -1,0 +1,244 @@
+"""`fit(method="gibbs")`: exact answers, missing values, known parameters, weights, interrupts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+import gmm_jax
+from gmm_jax import (
+    BetaBernoulli,
+    FitWarning,
+    Mixture,
+    MixturePrior,
+    MultivariateNormal,
+    Normal,
+    NormalGamma,
+    NormalInverseGamma,
+    NormalInverseWishart,
+    gibbs,
+    mixture_gibbs,
+)
+from gmm_jax._pytree import rebuild
+from gmm_jax.table import Table, expectation
+from gmm_jax.testing import check_invariance
+
+FLOOR = jnp.asarray(1e-5)
+POINTS = np.array([-0.9, -0.4, 1.1, 1.6, 0.2])
+WISHART = NormalInverseWishart([0.3, -0.2], 0.5, 5.0, [[2.0, 0.6], [0.6, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def of_bentos(bentos, tutorial_prior):
+    return gmm_jax.fit(bentos, 2, prior=tutorial_prior, method="gibbs")
+
+
+def test_the_bentos_have_their_exact_posterior(of_bentos):
+    """Means and a standard deviation by enumeration and quadrature, within five errors."""
+    draws = of_bentos.draws
+    size = of_bentos.effective_sample_size
+    exact = {
+        "weights": [0.4091, 0.5909],
+        "means": [350.2639, 499.9862],
+        "scales": [2.2819, 1.9850],
+    }
+    for name, expected in exact.items():
+        values = np.asarray(getattr(draws if name == "weights" else draws.components, name))
+        np.testing.assert_array_less(
+            np.abs(values.mean(0) - expected), 5 * values.std(0) / np.sqrt(size) + 5e-5
+        )
+    assert np.std(draws.components.means[:, 0]) == pytest.approx(0.83531, rel=5 / np.sqrt(size))
+
+
+def test_chains_say_how_far_they_can_be_trusted(of_bentos):
+    assert of_bentos.n_draws == 1000 * of_bentos.n_chains
+    assert all(quality.r_hat < 1.01 for quality in of_bentos.convergence.values())
+    assert 0.8 * of_bentos.n_draws < of_bentos.effective_sample_size
+    assert "R-hat 1.00" in str(of_bentos)
+    assert "16 Gibbs chains of 1000 draws" in of_bentos.reason
+    assert np.isnan(of_bentos.log_evidence)
+
+
+def test_an_interrupt_keeps_what_was_drawn(bentos, tutorial_prior, monkeypatch):
+    advance, calls = mixture_gibbs.advance, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return advance(*arguments, **options)
+
+    monkeypatch.setattr(mixture_gibbs, "advance", interrupted)
+    with pytest.warns(FitWarning, match="interrupted after 300 of 1000 draws of each chain"):
+        result = gmm_jax.fit(bentos, 2, prior=tutorial_prior, method="gibbs")
+    assert result.n_draws == 300 * result.n_chains
+
+
+def test_shares_of_known_factories():
+    """Probabilities held, shares free: a posterior in one dimension."""
+    red = np.array([1, 1, 0, 1, 0, 1, 0, 0, 1, 1])
+    prior = MixturePrior([2.0, 1.0], BetaBernoulli(1, 1))
+    result = gmm_jax.fit(red, prior=prior, method="gibbs", fixed={"probs": [0.8, 0.3]})
+    np.testing.assert_allclose(result.draws.components.probs, [[0.8, 0.3]] * result.n_draws)
+
+    def density(w):
+        p = 0.8 * w + 0.3 * (1 - w)
+        return stats.beta(2, 1).pdf(w) * p ** red.sum() * (1 - p) ** (len(red) - red.sum())
+
+    total = integrate.quad(density, 0, 1)[0]
+    mean = integrate.quad(lambda w: w * density(w), 0, 1)[0] / total
+    shares = np.asarray(result.draws.weights[:, 0])
+    error = shares.std() / np.sqrt(result.effective_sample_size)
+    assert shares.mean() == pytest.approx(mean, abs=5 * error)
+
+
+@pytest.mark.parametrize(
+    "components",
+    [NormalInverseGamma(0.5, 0.4, 2.5, 1.5), NormalGamma(0.5, 1.2, 2.0, 1.5)],
+    ids=["conjugate", "tutorial"],
+)
+@pytest.mark.parametrize("name", ["means", "scales"])
+def test_one_parameter_given_the_other(components, name, x64):
+    """Draws with one parameter held have the density of prior times likelihood along the other."""
+    prior = MixturePrior(1.0, components).spread(1)
+    mixture = Mixture([1.0], Normal([1.3], [0.7]))
+    held = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), mixture)
+    object.__setattr__(held.components, name, jnp.ones(1, bool))
+    data = jnp.asarray(POINTS)
+    statistics = mixture.components.statistics(data, jnp.ones((5, 1)))
+    keys = jax.random.split(jax.random.key(0), 4000)
+    draw = jax.vmap(lambda key: prior.draw(key, mixture, statistics, FLOOR, held))
+    drawn = draw(keys).components
+    np.testing.assert_array_equal(getattr(drawn, name), getattr(mixture.components, name)[0])
+    other = "scales" if name == "means" else "means"
+    grid = np.linspace(*((1e-3, 8) if other == "scales" else (-4, 5)), 20001)
+
+    def log_density(value):
+        moved = vars(mixture.components) | {other: value[None]}
+        at = rebuild(Mixture, weights=mixture.weights, components=rebuild(Normal, **moved))
+        # The prior's density is that of its own parameters: variances, for the conjugate one.
+        change = np.log(2) + jnp.log(value) if isinstance(components, NormalInverseGamma) else 0
+        change = change if other == "scales" else 0
+        return prior.log_prob(at) + at.log_prob(data).sum() + change
+
+    logs = np.asarray(jax.vmap(log_density)(jnp.asarray(grid)))
+    cdf = integrate.cumulative_trapezoid(np.exp(logs - logs.max()), grid, initial=0)
+    values = np.asarray(getattr(drawn, other))[:, 0]
+    pvalue = stats.kstest(values, lambda x: np.interp(x, grid, cdf / cdf[-1])).pvalue
+    assert pvalue > 1e-4
+
+
+@pytest.mark.slow
+def test_the_rest_of_a_mean_given_one_entry():
+    """Against those of unconstrained draws whose first mean is near the value held."""
+    prior = MixturePrior(1.0, WISHART).spread(1, (2,))
+    data = jax.random.normal(jax.random.key(1), (6, 2))
+    mixture = Mixture([1.0], MultivariateNormal([[0.8, 0.0]], jnp.eye(2)[None]))
+    held = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), mixture)
+    object.__setattr__(held.components, "means", jnp.array([[True, False]]))
+
+    def statistics(at):
+        return at.components.statistics(data, jnp.ones((6, 1)))
+
+    given = prior.given(mixture, statistics(mixture), FLOOR)
+    free = jax.vmap(given.sample)(jax.random.split(jax.random.key(2), 1_000_000)).components
+    near = np.abs(np.asarray(free.means[:, 0, 0]) - 0.8) < 0.01
+    expected = np.c_[
+        free.means[:, 0, 1], free.scale_trils[:, 0, 1, 0], free.scale_trils[:, 0, 1, 1]
+    ]
+    expected = expected[near]
+
+    @jax.jit
+    def chain(key):
+        def step(at, key):
+            at = prior.draw(key, at, statistics(at), FLOOR, held)
+            return at, at.components
+
+        return jax.lax.scan(step, mixture, jax.random.split(key, 20_000))[1]
+
+    got = chain(jax.random.key(3))
+    got = np.c_[got.means[:, 0, 1], got.scale_trils[:, 0, 1, 0], got.scale_trils[:, 0, 1, 1]]
+    error = np.hypot(expected.std(0) / np.sqrt(near.sum()), got.std(0) / np.sqrt(5000))
+    np.testing.assert_array_less(np.abs(got.mean(0) - expected.mean(0)), 5 * error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held", [False, True], ids=["free", "held"])
+def test_sweeps_with_missing_values_are_invariant(held):
+    """Geweke's test, where a fixed pattern of entries is taken away before every sweep."""
+    prior = MixturePrior([2.0, 1.0], WISHART).spread(2, (2,))
+    missing = jnp.array([[0, 1], [1, 0], [0, 0], [1, 1], [0, 0]], bool)
+    known = Mixture(
+        [0.5, 0.5], MultivariateNormal([[0.8, 0.0], [0, 0]], jnp.stack([jnp.eye(2)] * 2))
+    )
+    where = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), known)
+    object.__setattr__(where.components, "means", jnp.array([[True, True], [False, False]]))
+    where = where if held else None
+
+    class Given:
+        def sample(self, key, n_components, event_shape):
+            drawn = gibbs.from_prior(key, prior, FLOOR, known, where, 1)
+            return jax.tree.map(lambda a: a[0], drawn)
+
+    def kernel(key, mixture, data):
+        state = gibbs.init(jax.tree.map(lambda a: a[None], mixture))
+        table = Table(jnp.where(missing, jnp.nan, data)[None], jnp.ones((1, 5)), incomplete=True)
+        state, _ = gibbs.step(key, state, table, prior, FLOOR, where, named=not held)
+        return jax.tree.map(lambda a: a[0], state.mixtures)
+
+    found = check_invariance(kernel, Given(), 2, 5, event_shape=(2,))
+    assert found.passed, found
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3], ids=["by features", "directly"])
+def test_draws_count_as_many_points_as_are_expected(scale):
+    """The mean over draws of the statistics is what responsibilities give."""
+    mixture = Mixture([0.3, 0.7], Normal([-0.5, 0.8], [scale, 1.0]))
+    data = jnp.sort(jax.random.normal(jax.random.key(0), (1024,)))
+    table = Table(data[None], jnp.where(jnp.arange(1024) < 900, 1.0, 0.0)[None])
+    many = jax.tree.map(lambda a: jnp.broadcast_to(a, (500, *a.shape)), mixture)
+    _, drawn = jax.jit(expectation)(many, table, jax.random.key(1))
+    _, soft = jax.jit(expectation)(jax.tree.map(lambda a: a[None], mixture), table)
+    for got, expected in zip(drawn, soft, strict=True):
+        error = np.std(got, 0) / np.sqrt(500)
+        np.testing.assert_array_less(np.abs(np.mean(got, 0) - expected[0]), 5 * error + 2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", [[3, 1, 2, 1, 4, 1, 1], [0.5, 1.5, 0.3, 1, 2.2, 0, 1]])
+def test_weights_count(weight):
+    """Against importance sampling, which takes the power of each density."""
+    data = np.array([-1.2, -0.8, -1.0, 2.0, 2.6, 1.7, 0.4])
+    prior = MixturePrior(1.5, NormalInverseGamma(0.5, 0.1, 3.0, 1.0))
+    options = dict(prior=prior, sample_weight=weight)
+    chains = gmm_jax.fit(data, 2, method="gibbs", **options)
+    particles = gmm_jax.fit(data, 2, method="importance", **options)
+    for measure in (lambda m: m.weights, lambda m: m.components.means):
+        a, b = np.asarray(measure(chains.draws)), np.asarray(measure(particles.draws))
+        sizes = chains.effective_sample_size, particles.effective_sample_size
+        error = np.hypot(a.std(0) / np.sqrt(sizes[0]), b.std(0) / np.sqrt(sizes[1]))
+        np.testing.assert_array_less(np.abs(a.mean(0) - b.mean(0)), 5 * error)
+
+
+def test_chains_that_disagree_are_reported():
+    """Two explanations far apart, and a few short chains."""
+    rng = np.random.default_rng(0)
+    data = np.r_[rng.normal(-40, 1, 60), rng.normal(0, 1, 60), rng.normal(40, 1, 60)]
+    prior = MixturePrior(1.0, NormalInverseGamma(0.0, 0.001, 50.0, 50.0))
+    with pytest.warns(FitWarning, match="do not agree: R-hat.*method='smc'"):
+        gmm_jax.fit(data, 2, prior=prior, method="gibbs", n_draws=400, n_chains=8)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"n_chains": 1}, "n_chains must be at least 2"),
+        ({"method": "importance", "fixed": {"means": [0, np.nan]}}, "not for importance sampling"),
+        ({"fixed": {"nothing": 1}}, "no parameter called 'nothing'"),
+    ],
+)
+def test_bad_arguments(options, match):
+    prior = MixturePrior(1.0, NormalInverseGamma(0.0, 0.1, 2.0, 1.0))
+    with pytest.raises(ValueError, match=match):
+        gmm_jax.fit([0.0, 1.0, 2.0], 2, **{"prior": prior, "method": "gibbs"} | options)
