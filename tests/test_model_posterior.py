@@ -59,7 +59,7 @@ def agree(posterior, moments, errors=5):
     for name, (mean, second, fourth) in moments.items():
         own = np.asarray(draws[name], np.float64)
         assert abs(own.mean() - mean) < errors * np.sqrt(second / posterior.ess), name
-        # Squares say less than values where trajectories are long: half as much is on the safe side.
+        # Of squares fewer draws may count than of values: half as many is on the safe side.
         error = np.sqrt((fourth - second**2) / (posterior.ess / 2))
         assert abs(((own - mean) ** 2).mean() - second) < errors * error, name
 

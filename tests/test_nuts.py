@@ -124,6 +124,7 @@ def test_counts_agree_with_enumeration():
 def posterior(prior, data, weight, known=None, held=None):
     """The arguments of the density, with a mixture from the prior for the shapes."""
     like = prior.sample(jax.random.key(3), 2, data.shape[1:], (1,))
+    known = jax.tree.map(lambda a: a[0], like) if known is None else known
     found = mixture_nuts._known(prior, known, held, like)
     table = Table(data[None], weight[None], incomplete=bool(np.isnan(data).any()))
     return mixture_nuts.Arguments(table, prior, FLOOR, found), like
@@ -139,7 +140,7 @@ def test_the_density_is_that_of_parameters_times_the_jacobian_with_weights_and_m
     arguments, like = posterior(prior, jnp.asarray(rows), jnp.asarray(weight))
     free = mixture_nuts._free(like, arguments)
     free = jax.tree.map(lambda a: a[0], free)
-    found = mixture_nuts.log_density(free, arguments)
+    found, slopes = jax.jit(jax.value_and_grad(mixture_nuts.log_density))(free, arguments)
 
     mixture = jax.tree.map(lambda a: np.asarray(a[0]), like)
     shares, means, trils = mixture.weights, mixture.components.means, mixture.components.scale_trils
@@ -163,9 +164,8 @@ def test_the_density_is_that_of_parameters_times_the_jacobian_with_weights_and_m
         return jnp.concatenate([values["weights"][:-1], lower.ravel(), values["means"].ravel()])
 
     flat, unflatten = jax.flatten_util.ravel_pytree(free)
-    jacobian = jax.jacobian(lambda u: entries(unflatten(u)))(flat)
+    jacobian = jax.jit(jax.jacobian(lambda u: entries(unflatten(u))))(flat)
     assert float(found) == pytest.approx(total + np.linalg.slogdet(jacobian)[1], rel=1e-9)
-    slopes = jax.grad(mixture_nuts.log_density)(free, arguments)
     assert all(np.all(np.isfinite(a)) for a in jax.tree.leaves(slopes))
 
 
@@ -184,12 +184,12 @@ def test_what_is_known_stays_and_does_not_move_the_density(x64):
     )
     arguments, like = posterior(prior, data, jnp.ones(3), known, held)
     free = jax.tree.map(lambda a: a[0], mixture_nuts._free(like, arguments))
-    values, _ = mixture_nuts._constrain(free, arguments)
+    values, _ = jax.jit(mixture_nuts._constrain)(free, arguments)
     np.testing.assert_allclose(values["weights"], [0.3, 0.7])
     np.testing.assert_allclose(values["means"], [1.5, like.components.means[0, 1]])
     np.testing.assert_allclose(values["variances"], like.components.scales[0] ** 2)
     # The slope along what is known is that of the standard normal that takes its place.
-    slopes = jax.grad(mixture_nuts.log_density)(free, arguments)
+    slopes = jax.jit(jax.grad(mixture_nuts.log_density))(free, arguments)
     np.testing.assert_allclose(slopes["weights"], -free["weights"])
     np.testing.assert_allclose(slopes["means"][0], -free["means"][0])
 
