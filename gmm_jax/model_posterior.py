@@ -10,8 +10,10 @@ import numpy as np
 
 from gmm_jax.convergence import AGREE, Quality, table, worst
 
-FEWEST = 100
-"""Effective draws that each chain should give, in the bulk of every choice."""
+FEWEST = 400
+"""Effective draws below which R-hat and quantiles are rough."""
+DIVERGENT = 0.001
+"""So large a share of draws may diverge by rounding alone."""
 MOST_ROWS = 40
 """A summary has at most so many."""
 
@@ -55,6 +57,11 @@ class ModelPosterior:
     def quality(self) -> dict[str, Quality]:
         """R-hat, bulk and tail effective draws of every number; of NUTS only."""
         return table(self.values) if self.method == "nuts" else {}
+
+    @property
+    def n_draws(self) -> int:
+        """s, how many draws there are, of all chains together."""
+        return jax.tree.leaves(self.draws)[0].shape[0]
 
     @property
     def r_hat(self) -> float:
@@ -103,11 +110,11 @@ class ModelPosterior:
                 f"where components can swap names, give them an order, as in "
                 f"supports={{'means': 'ordered'}}; where modes compete, use method='smc'"
             )
-        if not self.ess >= FEWEST * self.n_chains:
+        if not self.ess >= FEWEST:
             problems.append(
                 f"the draws are worth only {self.ess:.0f} independent ones: draw more (n_draws)"
             )
-        if self.n_divergent:
+        if self.n_divergent > DIVERGENT * self.n_draws:
             problems.append(
                 f"{self.n_divergent} draws diverged, so a narrow corner may be missed: pass a "
                 f"higher accept, such as 0.95, or scale choices within the model"

@@ -38,7 +38,7 @@ def sample(
     n_draws: int = 1000,
     n_warmup: int = 1000,
     n_particles: int | None = None,
-    accept: float = 0.8,
+    accept: float = 0.9,
     key: Array | None = None,
 ) -> ModelPosterior:
     """Draw from the posterior of any generative function given some of its choices.
@@ -118,7 +118,7 @@ def _chosen(
     except UnsuitedError as error:
         if method != "auto":
             raise
-        return "importance", None, f"because {error}"
+        return "importance", None, f"because {str(error).rstrip('.')}"
     if method != "auto":
         return method, target, "as asked"
     return "nuts", target, "since all open choices vary continuously"
@@ -192,7 +192,7 @@ def _by_importance(
         n_chains=1,
         log_evidence=float(drawn.log_evidence),
         log_evidence_error=float(drawn.log_evidence_error),
-        effective_sample_size=min(float(drawn.effective_sample_size), n_draws),
+        effective_sample_size=float(min(drawn.effective_sample_size, n_draws)),
     )
 
 

@@ -101,6 +101,7 @@ def test_smc_agrees_with_quadrature():
     agree(weighed, moments)
 
 
+@pytest.mark.slow
 def test_chains_that_disagree_are_told_and_an_order_helps():
     """Components a hundred apart under one prior: chains keep the names they start with."""
     near = marginal_points(8)
@@ -194,8 +195,8 @@ def test_the_parts_of_the_density_are_those_of_prior_and_likelihood(x64):
 
     x = np.array([0.2, 1.5, 1.8])
     target = posterior_target(several, (), {"pairs": {"x": x}}, {})
-    position, weight = from_prior(jax.random.key(0), target)
-    prior, likelihood = log_parts(position, target)
+    position, weight = jax.jit(from_prior)(jax.random.key(0), target)
+    prior, likelihood = jax.jit(log_parts)(position, target)
     mean, free = float(position[("mean",)]), np.asarray(position[("pairs", "scale")])
     scale = np.logaddexp(0, free)  # TFP's softplus
     expected = stats.norm.logpdf(x, mean + np.arange(3), scale).sum()
@@ -204,4 +205,4 @@ def test_the_parts_of_the_density_are_those_of_prior_and_likelihood(x64):
     own = stats.norm.logpdf(mean) + stats.gamma.logpdf(scale, 2).sum()
     stretch = -np.logaddexp(0, -free).sum()
     assert float(prior) == pytest.approx(own + stretch)
-    assert float(log_density(position, target)) == pytest.approx(own + stretch + expected)
+    assert float(jax.jit(log_density)(position, target)) == pytest.approx(own + stretch + expected)

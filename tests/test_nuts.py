@@ -130,6 +130,7 @@ def posterior(prior, data, weight, known=None, held=None):
     return mixture_nuts.Arguments(table, prior, FLOOR, found), like
 
 
+@pytest.mark.slow
 def test_the_density_is_that_of_parameters_times_the_jacobian_with_weights_and_missing(x64):
     """SciPy's normals for rows with fractional weights, of which one lacks an entry."""
     rng = np.random.default_rng(0)
