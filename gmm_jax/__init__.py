@@ -40,11 +40,15 @@ if TYPE_CHECKING:
     from gmm_jax.model_posterior import ModelPosterior
     from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
     from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
+    from gmm_jax.priors.defaults import default_prior
+    from gmm_jax.priors.gamma_inverse_gamma import GammaInverseGamma
+    from gmm_jax.priors.hierarchical_normal import HierarchicalNormal
     from gmm_jax.priors.mixtures import MixturePrior
     from gmm_jax.priors.normal_gamma import DirichletNormalGamma, NormalGamma
     from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
     from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
     from gmm_jax.priors.products import ProductPrior
+    from gmm_jax.priors.semiconjugate_normal import SemiconjugateNormal
     from gmm_jax.sampling import importance_resample, sample
     from gmm_jax.selection import Selection, select
 
@@ -61,8 +65,10 @@ __all__ = [
     "FitWarning",
     "Gamma",
     "GammaExponential",
+    "GammaInverseGamma",
     "GammaPoisson",
     "Heterogeneous",
+    "HierarchicalNormal",
     "ManyFits",
     "Mixture",
     "MixturePrior",
@@ -80,9 +86,11 @@ __all__ = [
     "Product",
     "ProductPrior",
     "Selection",
+    "SemiconjugateNormal",
     "StudentT",
     "Uniform",
     "Wrapped",
+    "default_prior",
     "fit",
     "fit_chunks",
     "fit_many",
@@ -99,7 +107,9 @@ LATER = {
     "DirichletCategorical": "gmm_jax.priors.conjugate_shares",
     "DirichletNormalGamma": "gmm_jax.priors.normal_gamma",
     "GammaExponential": "gmm_jax.priors.conjugate_rates",
+    "GammaInverseGamma": "gmm_jax.priors.gamma_inverse_gamma",
     "GammaPoisson": "gmm_jax.priors.conjugate_rates",
+    "HierarchicalNormal": "gmm_jax.priors.hierarchical_normal",
     "ManyFits": "gmm_jax.many_fits",
     "ModelPosterior": "gmm_jax.model_posterior",
     "MixturePrior": "gmm_jax.priors.mixtures",
@@ -108,6 +118,8 @@ LATER = {
     "NormalInverseWishart": "gmm_jax.priors.normal_inverse_wishart",
     "ProductPrior": "gmm_jax.priors.products",
     "Selection": "gmm_jax.selection",
+    "SemiconjugateNormal": "gmm_jax.priors.semiconjugate_normal",
+    "default_prior": "gmm_jax.priors.defaults",
     "fit_chunks": "gmm_jax.fitting.streaming",
     "fit_many": "gmm_jax.fitting.many",
     "importance_resample": "gmm_jax.sampling",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import gammaln, xlog1py, xlogy
+from jax.scipy.special import gammaincc, gammaln, xlog1py, xlogy
 from jaxtyping import Float
 
 from gmm_jax._numerics import log_gamma, triangle, triangle_inverse
@@ -110,6 +110,40 @@ class IndependentGamma(Independent):
             - gammaln(self.shape)
         )
         return jnp.where(value > 0, density, -jnp.inf)
+
+
+@pytree
+class IndependentGammaAbove(Independent):
+    """Independent gammas (shape and rate) of which the part above `least` is left."""
+
+    shape: Float[Array, "k ..."]
+    rate: Float[Array, "k ..."]
+    least: Float[Array, "k ..."]
+
+    support: ClassVar[str] = "positive"
+
+    def sample(self, key: Array) -> Float[Array, "k ..."]:
+        """Invert the share of the gamma that lies above, by bisection."""
+        dtype = self.shape.dtype
+        share = 1 - jax.random.uniform(key, self.shape.shape, dtype)  # above 0
+        low = self.rate * self.least
+        share = share * gammaincc(self.shape, low)
+        high = low + self.shape + 12 * jnp.sqrt(self.shape) + 60
+
+        def halve(_, ends):
+            low, high = ends
+            middle = (low + high) / 2
+            above = gammaincc(self.shape, middle) > share
+            return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+        low, high = jax.lax.fori_loop(0, jnp.finfo(dtype).nmant + 8, halve, (low, high))
+        return jnp.maximum((low + high) / 2 / self.rate, self.least)
+
+    def log_prob_each(self, value: Float[Array, "k ..."]) -> Float[Array, "k ..."]:
+        """Log density of every entry; minus infinity below the least."""
+        whole = IndependentGamma(self.shape, self.rate).log_prob_each(value)
+        share = jnp.log(gammaincc(self.shape, self.rate * self.least))
+        return jnp.where(value >= self.least, whole - share, -jnp.inf)
 
 
 @pytree

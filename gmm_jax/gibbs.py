@@ -63,7 +63,7 @@ def step(
         key: Random key, for all chains.
         state: From `init` or the step before.
         table: The data; each point counts 1 or less.
-        prior: Gives `given`, `draw` and `log_prob_matched`.
+        prior: Gives `refresh`, `given`, `draw` and `log_prob_matched`.
         floor: Smallest scale.
         held: Booleans in the structure of one mixture: where true, parameters stay; None for none.
         named: Whether the prior tells components apart, so that their labels must move.
@@ -137,12 +137,17 @@ def _sweep(
     floor: Float[Array, ""],
     held: Mixture | None,
 ) -> tuple[State, Info]:
-    points_key, parameters_key = jax.random.split(key)
+    points_key, parameters_key, prior_key = jax.random.split(key, 3)
     log_likelihood, statistics = expectation(mixtures, table, points_key, power)
     info = Info(log_likelihood, statistics, mixtures)
+    priors = jax.vmap(prior.refresh)(_each(prior_key, mixtures), mixtures)
     if held is None:
-        given = jax.vmap(lambda mixture, sums: prior.given(mixture, sums, floor))
-        return State(given(mixtures, statistics).sample(parameters_key)), info
-    keys = jax.random.split(parameters_key, len(mixtures.weights))
-    draw = jax.vmap(lambda key, mixture, sums: prior.draw(key, mixture, sums, floor, held))
-    return State(draw(keys, mixtures, statistics)), info
+        given = jax.vmap(lambda prior, *at: prior.given(*at, floor))
+        return State(given(priors, mixtures, statistics).sample(parameters_key)), info
+    draw = jax.vmap(lambda prior, key, *at: prior.draw(key, *at, floor, held))
+    return State(draw(priors, _each(parameters_key, mixtures), mixtures, statistics)), info
+
+
+def _each(key: Array, mixtures: Mixture) -> Array:
+    """A key for every chain."""
+    return jax.random.split(key, len(mixtures.weights))

@@ -108,9 +108,11 @@ def _transforms(arguments: Arguments) -> dict[str, Transform]:
     """For every site; scales end at the floor, as in the other samplers."""
     values, transforms = arguments.known.values, {}
     for name, site in _sites(arguments).items():
-        transforms[name] = TRANSFORMS[resolved(site, values).support]
+        own = resolved(site, values)
+        transforms[name] = TRANSFORMS[own.support]
         if name.split(".")[-1] == "scales":
-            transforms[name] = affine_of(transforms[name], arguments.floor, jnp.ones(()))
+            low = jnp.maximum(getattr(own, "least", 0), arguments.floor)
+            transforms[name] = affine_of(transforms[name], low, jnp.ones_like(low))
     return transforms
 
 

@@ -11,10 +11,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from gmm_jax import partitions, relabelling
 from gmm_jax._numerics import categorical, log_sum_exp, safe_log
 from gmm_jax._warnings import warn
 from gmm_jax.convergence import Quality
 from gmm_jax.mixture import Mixture
+from gmm_jax.relabelled_draws import Relabelled
 from gmm_jax.results import Result
 from gmm_jax.summaries import describe_draws
 
@@ -98,6 +100,132 @@ class PosteriorFit(Result):
         """
         return describe_draws(self)
 
+    def relabel(self, method: str = "stephens") -> Relabelled:
+        """Give components labels that mean the same in all draws, as far as that can be.
+
+        Args:
+            method: "stephens", "ecr" or "pivotal" compare what components hold; "order" sorts them
+                by the first feature's mean. See `gmm_jax.relabelling.permutations`. Where the prior
+                names components, they keep their names under all methods.
+
+        Returns:
+            The relabelled draws, the permutations, and whether labels can be trusted.
+
+        Raises:
+            ValueError: an unknown method, or "order" for components that have none.
+
+        Example:
+            >>> import gmm_jax
+            >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
+            >>> data = [348, 352, 350, 498, 502, 500]
+            >>> fitted = gmm_jax.fit(data, 2, prior=prior, n_particles=1000)
+            >>> fitted.relabel("stephens").told_apart
+            True
+        """
+        if method not in relabelling.METHODS:
+            raise ValueError(
+                f"method must be one of {', '.join(map(repr, relabelling.METHODS))}, got "
+                f"{method!r}."
+            )
+        s, k = self.n_draws, self.inside.weights.shape[1]
+        permutation, doubt = np.tile(np.arange(k), (s, 1)), ""
+        if self.ordered:
+            seen = relabelling.view(self.inside, self._enter(None)[0], self.sample_weight)
+            log_prior = _log_prior(self.prior, self.draws)
+            permutation = relabelling.permutations(method, self.inside, seen, log_prior)
+            doubt = relabelling.doubt(seen, permutation)
+        draws = jax.tree.map(jnp.asarray, relabelling.permuted(self.draws, permutation))
+        return Relabelled(draws, permutation, method, doubt)
+
+    @functools.cached_property
+    def doubt(self) -> str:
+        """Why a table of the components, as `draws` has them, would mislead; empty if it is fine.
+
+        The cure is `relabel`, if there is one, or what needs no labels: `density_band`,
+        `similarity`, `partition`, `occupied`.
+        """
+        if not self.ordered:
+            return ""
+        picked = np.linspace(0, self.n_draws - 1, min(self.n_draws, 2000)).astype(int)
+        draws = jax.tree.map(lambda a: jnp.asarray(a[picked]), self.inside)
+        seen = relabelling.view(draws, self._enter(None)[0], self.sample_weight)
+        return relabelling.doubt(seen, np.tile(np.arange(draws.weights.shape[1]), (len(picked), 1)))
+
+    def similarity(self, data: Any = None) -> Float[np.ndarray, "n n"]:
+        """Posterior probability that two points come from the same component; needs no labels.
+
+        Args:
+            data: At most 2000 points; the fitted data if left out.
+
+        Raises:
+            ValueError: there are more points.
+        """
+        points, _ = self._enter(data)
+        if len(points) > partitions.MOST_POINTS:
+            raise ValueError(
+                f"similarity holds a number for each pair of points and takes at most "
+                f"{partitions.MOST_POINTS} points, got {len(points)}: pass some of them as `data`, "
+                f"such as every tenth."
+            )
+        return partitions.similarity(self.inside, points)
+
+    def partition(self, loss: str = "vi", data: Any = None) -> Int[np.ndarray, "n"]:
+        """The partition of points of least expected loss; needs no labels.
+
+        Args:
+            loss: "vi" for the variation of information, or "binder" for the number of pairs that
+                are wrongly together or apart, which likes small clusters of doubtful points.
+            data: Points; the fitted data if left out. Every row counts once.
+
+        Returns:
+            Clusters 0, 1, ... in the order in which the points first show them.
+
+        Raises:
+            ValueError: an unknown loss.
+
+        Example:
+            >>> import gmm_jax
+            >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
+            >>> data = [348, 352, 350, 498, 502, 500]
+            >>> fitted = gmm_jax.fit(data, 2, prior=prior, n_particles=1000)
+            >>> fitted.partition()
+            array([0, 0, 0, 1, 1, 1])
+        """
+        if loss not in partitions.LOSSES:
+            raise ValueError(f"loss must be 'vi' or 'binder', got {loss!r}.")
+        points, _ = self._enter(data)
+        few = len(points) <= partitions.MOST_POINTS
+        together = partitions.similarity(self.inside, points) if few else None
+        return partitions.best_partition(partitions.drawn(self.inside, points), loss, together)
+
+    def density_band(self, x: Any, mass: float | int = 0.9) -> tuple[np.ndarray, ...]:
+        """Where the density of the mixture lies at new points; needs no labels.
+
+        Args:
+            x: Points.
+            mass: Posterior probability, at each point by itself, that the density is in the band.
+
+        Returns:
+            The low end of the band, the median and the high end, at each point.
+
+        Raises:
+            ValueError: `mass` is not between 0 and 1.
+        """
+        if not 0 < mass < 1:
+            raise ValueError(f"mass must be between 0 and 1, got {mass}.")
+        points, batch = self._enter(x)
+        block = max(1, 2**24 // self.n_draws)
+        parts = [
+            np.quantile(
+                np.asarray(_log_density(self.inside, points[i : i + block])),
+                [(1 - mass) / 2, 0.5, (1 + mass) / 2],
+                axis=0,
+            )
+            for i in range(0, len(points), block)
+        ]
+        logs = np.concatenate(parts, axis=1) - self.frame.log_volume(points)
+        return tuple(np.asarray(part).reshape(batch) for part in np.exp(logs))
+
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
         log_joint, effective = _mean_log_joint(self.inside, points)
         rare = int((effective < FEWEST_DRAWS).sum())
@@ -137,6 +265,16 @@ def _mean_log_joint(draws: Mixture, points: Array) -> tuple[Float[Array, "n k"],
     total, squares = jax.lax.fori_loop(0, -(-n_draws // block), add, (nothing, none))
     effective = jnp.exp(2 * log_sum_exp(total, -1) - squares)
     return total - math.log(n_draws), effective
+
+
+@jax.jit
+def _log_density(draws: Mixture, points: Array) -> Float[Array, "s n"]:
+    return jax.vmap(lambda mixture: mixture.log_prob(points))(draws)
+
+
+@jax.jit
+def _log_prior(prior: Any, draws: Mixture) -> Float[Array, "s"]:
+    return jax.vmap(prior.log_prob)(draws)
 
 
 @jax.jit

@@ -56,16 +56,12 @@ def _spread_of_optima(fit: "PointFit") -> list[str]:
 
 def describe_draws(fit: "PosteriorFit") -> str:
     """Components with 95 % intervals, where they can be told apart; then the evidence."""
-    columns = _columns(fit.draws, draws=True)
     lines = [fit.reason, ""]
     if not told_apart(fit):
         lines += _label_free(fit)
     else:
-        lines.append(_row("component", columns, width=30))
-        for i in range(fit.draws.weights.shape[1]):
-            cells = {name: _interval(values[:, i]) for name, values in columns.items()}
-            lines.append(_row(str(i), cells, width=30))
-        lines.append("posterior mean [95 % interval]" + _naming(fit))
+        lines += table_of_draws(fit.draws)
+        lines[-1] += _naming(fit)
     return "\n".join([*lines, "", *_trust(fit)])
 
 
@@ -85,18 +81,22 @@ def _trust(fit: "PosteriorFit") -> list[str]:
     ]
 
 
-def told_apart(fit: "PosteriorFit") -> bool:
-    """Whether each component is the same one in all draws.
+def table_of_draws(draws: Mixture) -> list[str]:
+    """Components, one a line, with 95 % intervals."""
+    columns = _columns(draws, draws=True)
+    lines = [_row("component", columns, width=30)]
+    for i in range(draws.weights.shape[1]):
+        cells = {name: _interval(values[:, i]) for name, values in columns.items()}
+        lines.append(_row(str(i), cells, width=30))
+    return [*lines, "posterior mean [95 % interval]"]
 
-    So it is where the prior names them, or the 95 % intervals of neighbouring means don't overlap.
+
+def told_apart(fit: "PosteriorFit") -> bool:
+    """Whether each component is the same one in nearly all draws, as its name is now.
+
+    So it is where the prior names them; else see `relabelling.doubt`.
     """
-    if not fit.ordered:
-        return True
-    columns = _columns(fit.draws, draws=True)
-    low, high = np.quantile(
-        next(v for n, v in columns.items() if n != "weights"), (0.025, 0.975), axis=0
-    )
-    return bool(np.all(high[:-1] <= low[1:]))
+    return not fit.doubt
 
 
 def _label_free(fit: "PosteriorFit") -> list[str]:
@@ -111,8 +111,8 @@ def _label_free(fit: "PosteriorFit") -> list[str]:
         centre = np.einsum("sk,sk...->s...", weights, means).reshape(len(weights), -1)[:, 0]
         middle.append(f"mean of the mixture {_interval(centre)}")
     return [
-        "The draws don't tell these components apart (the intervals of neighbouring means "
-        "overlap), so a table of components would mislead. Without labels:",
+        f"The draws don't tell these components apart ({fit.doubt}), so a table of components "
+        f"would mislead. Without labels:",
         *middle,
         f"components that hold data, probability of each number: {probabilities}",
     ]

@@ -27,12 +27,12 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     },
     {"initial", "mixture"},
     {"table"},
-    {"landscape", "priors"},
+    {"landscape", "partitions", "priors", "relabelling"},
     {"quantiles"},
     {"em", "ensemble", "gibbs", "importance", "nuts", "quasi_newton", "smc"},
     {"chunked", "mixture_gibbs", "mixture_posterior", "mixture_tempering", "side_by_side"},
     {"mixture_nuts", "summaries"},
-    {"results"},
+    {"relabelled_draws", "results"},
     {"chunked_fit", "many_fits", "model_posterior", "posterior_fit", "spikes"},
     {"fitting", "models", "plotting"},
     {"evidence", "model_tempering"},
@@ -52,7 +52,7 @@ CONFINED = {  # what may be imported where
     "arviz_stats": {"convergence"},
     "pandas": {"selection"},
     "polars": set(),
-    "scipy": {"quantiles", "quasi_newton", "standard_errors"},
+    "scipy": {"partitions", "quantiles", "quasi_newton", "relabelling", "standard_errors"},
 }
 HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
 

@@ -80,3 +80,24 @@ def test_components_that_draws_cannot_tell_apart(tmp_path):
     result = gmm_jax.fit(BENTOS, 3, prior=PRIOR, key=jax.random.key(1), n_draws=2000)
     result.plot().figure.savefig(tmp_path / "picture.png")
     assert (tmp_path / "picture.png").exists()
+
+
+@pytest.mark.slow
+def test_the_prior_is_drawn_beside_the_data(tmp_path):
+    """Bars are the histogram of the data; what a picture can't show is refused."""
+    data = np.array(BENTOS, float)
+    axes = gmm_jax.plotting.plot_prior(gmm_jax.default_prior(data, 2), 2, data)
+    assert len(axes) == 9
+    bars = axes[0].patches
+    low = np.array([bar.get_x() for bar in bars])
+    heights = np.array([bar.get_height() for bar in bars])
+    counts = np.histogram(data, np.append(low, low[-1] + bars[0].get_width()))[0]
+    np.testing.assert_allclose(heights, counts / counts.max())
+    table = np.column_stack([data, np.random.default_rng(0).gamma(2, 1, len(data))])
+    axes = gmm_jax.plotting.plot_prior(gmm_jax.default_prior(table, 2), 2, table)
+    np.testing.assert_allclose(axes[0].collections[0].get_offsets(), table)
+    axes[0].figure.savefig(tmp_path / "prior.png")
+    ones = (table > 400).astype(float)
+    prior = gmm_jax.default_prior(ones, 2, gmm_jax.Bernoulli)
+    with pytest.raises(ValueError, match="plot_prior draws numbers"):
+        gmm_jax.plotting.plot_prior(prior, 2, ones)

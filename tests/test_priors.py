@@ -17,13 +17,16 @@ from gmm_jax import (
     DirichletCategorical,
     DirichletNormalGamma,
     GammaExponential,
+    GammaInverseGamma,
     GammaPoisson,
+    HierarchicalNormal,
     MixturePrior,
     MultivariateNormal,
     NormalInverseGamma,
     NormalInverseWishart,
     Poisson,
     ProductPrior,
+    SemiconjugateNormal,
 )
 from gmm_jax._pytree import rebuild
 from gmm_jax.distributions import (
@@ -43,6 +46,8 @@ PAIRS = np.column_stack([NUMBERS, [0.2, 1.4, -0.3, 2.0, 0.9, -1.2]])
 PRIORS = {
     "NormalInverseGamma": lambda: (NormalInverseGamma(0.5, 0.4, 2.5, 1.5), NUMBERS),
     "NormalInverseGamma 2-D": lambda: (NormalInverseGamma(0.5, 0.4, 2.5, [[1.5, 0.7]]), PAIRS),
+    "SemiconjugateNormal": lambda: (SemiconjugateNormal(0.5, 1.4, 2.5, 1.5), NUMBERS),
+    "HierarchicalNormal": lambda: (HierarchicalNormal(0.5, 1.4, 2.5, 1.2, [[0.7, 0.9]]), PAIRS),
     "NormalInverseWishart": lambda: (NormalInverseWishart([0.5, 0.0], 0.4, 4.5, MATRIX), PAIRS),
     "BetaBernoulli": lambda: (BetaBernoulli(1.5, 2.5), np.array([0.0, 1, 1, 0, 1, 1])),
     "DirichletCategorical": lambda: (
@@ -54,11 +59,18 @@ PRIORS = {
         GammaExponential(2.5, 1.5),
         np.array([0.2, 3, 1.4, 0.7, 5.1, 0.3]),
     ),
+    "GammaInverseGamma": lambda: (
+        GammaInverseGamma(1.5, 0.5, 2.5, 1.5),
+        np.array([0.2, 3, 1.4, 0.7, 5.1, 0.3]),
+    ),
     "ProductPrior": lambda: (
         ProductPrior([NormalInverseGamma(0.5, 0.4, 2.5, 1.5), GammaPoisson(2.5, 0.4)]),
         np.column_stack([NUMBERS, [0.0, 3, 1, 9, 11, 7]]),
     ),
 }
+
+TABULATED = (GammaInverseGamma, SemiconjugateNormal, HierarchicalNormal)
+"""Their conditionals are in cells, so that densities are that of the cell's middle."""
 
 
 @pytest.fixture(params=PRIORS)
@@ -117,8 +129,15 @@ def test_marginal_likelihoods_have_closed_forms(name, x64):
     np.testing.assert_allclose(log_marginal(components, jnp.asarray(data)), CLOSED[name](data))
 
 
+def in_place(conditional, components):
+    """Log density of every component in its own place."""
+    return jnp.diagonal(conditional.log_prob_matched(components))
+
+
 def test_marginal_likelihoods_do_not_depend_on_the_parameters(case):
     prior, data = case
+    if isinstance(prior.components, HierarchicalNormal):
+        pytest.skip("its conditional is that at a rate: see test_hierarchical_prior")
     k, event = 2, data.shape[1:]
     full = jax.tree.map(jnp.asarray, prior.components.spread(k, event))
     responsibilities = jnp.asarray(np.random.default_rng(0).dirichlet([1, 1], len(data)))
@@ -127,10 +146,12 @@ def test_marginal_likelihoods_do_not_depend_on_the_parameters(case):
         drawn = full.sample(jax.random.key(seed))
         statistics = drawn.statistics(data, responsibilities)
         after = full.given(drawn, statistics, jnp.zeros(()))
-        other = full.sample(jax.random.key(10 + seed))
+        other = after.sample(jax.random.key(10 + seed))
         likelihood = (responsibilities * other.log_prob(data)).sum(0)
-        values.append(full.log_prob(other) + likelihood - after.log_prob(other))
-    np.testing.assert_allclose(values, [values[0]] * 3, rtol=1e-9)
+        values.append(full.log_prob(other) + likelihood - in_place(after, other))
+    assert np.isfinite(values).all()
+    wide = 0.2 if isinstance(full, TABULATED) else 0
+    np.testing.assert_allclose(values, [values[0]] * 3, rtol=1e-9, atol=wide)
 
 
 def test_modes_have_no_slope(case):
@@ -140,7 +161,14 @@ def test_modes_have_no_slope(case):
     shares = jnp.asarray(np.random.default_rng(1).dirichlet([1, 1], len(data)))
     statistics = drawn.statistics(data, shares)
     limits = Limits(jax.tree.map(lambda a: jnp.zeros(a.shape, bool), drawn), jnp.zeros(()))
-    mode = full.mode(drawn, statistics, limits)
+    mode = jax.jit(full.mode)(drawn, statistics, limits)
+    if isinstance(full, TABULATED):  # one parameter after the other: go round
+
+        @jax.jit
+        def turn(_, mode):
+            return full.mode(mode, mode.statistics(data, shares), limits)
+
+        mode = jax.lax.fori_loop(0, 60, turn, mode)
 
     def objective(values):
         components = full.assemble(**values)
@@ -166,7 +194,7 @@ def test_draws_follow_the_density(case):
     nearer = full.given(start, start.statistics(data, 1.2 * shares), jnp.zeros(()))
     many = jax.tree.map(lambda a: jnp.broadcast_to(a, (20_000, *a.shape)), near)
     drawn = many.sample(jax.random.key(1))
-    ratios = jax.vmap(lambda c: jnp.exp(nearer.log_prob(c) - near.log_prob(c)))(drawn)
+    ratios = jax.vmap(lambda c: jnp.exp(in_place(nearer, c) - in_place(near, c)))(drawn)
     error = ratios.std(0) / np.sqrt(len(ratios))
     assert np.all(np.abs(ratios.mean(0) - 1) < 5 * error)
     assert np.all(error < 0.05)

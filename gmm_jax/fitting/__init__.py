@@ -12,6 +12,7 @@ from gmm_jax.fitting import arguments, setting, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.shares import fit_shares
 from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.priors.defaults import default_prior
 from gmm_jax.results import PointFit
 
 
@@ -43,7 +44,8 @@ def fit(
             NaN is a value missing at random (not for importance sampling). A JAX array whose rows
             are split over devices or machines stays where it is (EM only).
         n_components: k. May be left out when `fixed` gives one value per component.
-        prior: Such as `DirichletNormalGamma`; with it the posterior is sampled.
+        prior: Such as `DirichletNormalGamma`, or "default" for `default_prior` of the data: with it
+            the posterior is sampled.
         method: "auto" (EM without a prior; with one the cheapest of the following samplers that
             suits, and the next where it doesn't do), "em" (with a prior: the posterior mode),
             "importance", "gibbs" (Markov chains: for large data; takes missing values and `fixed`,
@@ -99,8 +101,11 @@ def fit(
     else:
         points, weight = whole.sample, whole.weight
     arguments.check_missing(points, weight)
+    if isinstance(prior, str):
+        arguments.one_of("prior", prior, ("default",))
     method, reason = arguments.choose_method(method, prior)
-    chosen = arguments.choose_family(family, covariance_type, prior, points)
+    of_prior = None if isinstance(prior, str) else prior
+    chosen = arguments.choose_family(family, covariance_type, of_prior, points)
     if whole is None:
         chosen.check(points[weight > 0])
     else:
@@ -112,6 +117,8 @@ def fit(
     names = arguments.parameters(chosen, k, event)
     sharing = arguments.as_sharing(shared, covariance_type, names)
     known = setting.share_known(known, sharing)
+    if isinstance(prior, str):
+        prior = default_prior(points, k, chosen, sample_weight=weight)
     if prior is not None:
         arguments.check_prior(prior, chosen, k, event, sharing)
     if key is None:
@@ -123,7 +130,7 @@ def fit(
                 "data on several devices are for EM: pass method='em', or for draws from the "
                 "posterior the data (or a sample of them) as one NumPy array."
             )
-        arguments.check_sampled(points, known, method)
+        arguments.check_sampled(points, weight, k, prior, known, method)
         arguments.one_of("proposal", proposal, ("em", "prior"))
         if n_draws is not None:
             n_draws = arguments.whole("n_draws", n_draws, 100)

@@ -31,6 +31,8 @@ def choose_method(method: str, prior: Any) -> tuple[str, str]:
     if method == "auto":
         if prior is None:
             return "em", "Point estimate by EM, since no prior was given"
+        if isinstance(prior, str):
+            return "auto", "with the weakly informative default prior"
         return "auto", "since a prior was given"
     if method == "em":
         what = "Maximum likelihood" if prior is None else "Posterior mode"
@@ -268,7 +270,9 @@ def restarts(n_restarts: int | None, work: int) -> int:
     return whole("n_restarts", n_restarts)
 
 
-def check_sampled(points: np.ndarray, known: dict[str, np.ndarray], method: str) -> None:
+def check_sampled(
+    points: np.ndarray, weight: np.ndarray, k: int, prior: Any, known: dict[str, Any], method: str
+) -> None:
     """Raise ValueError for what a sampler of the posterior does not do."""
     if method == "importance" and known:
         raise ValueError("fixed is not for importance sampling: use method='gibbs' or 'smc'.")
@@ -277,16 +281,18 @@ def check_sampled(points: np.ndarray, known: dict[str, np.ndarray], method: str)
             f"data has {int(np.isnan(points).sum())} NaN entries, which importance sampling does "
             f"not take: use method='gibbs' or 'smc'."
         )
-    for name, value in known.items():
-        # Rows of probabilities, and triangles, are drawn as a whole.
-        whole = value.reshape(len(value), -1) if "scale_trils" in name else value
-        entire = "scale_trils" in name or ("probs" in name and value.ndim > points.ndim)
-        mixed = np.isnan(whole).any(-1) & ~np.isnan(whole).all(-1)
-        if entire and mixed.any():
-            raise ValueError(
-                f"fixed[{name!r}] is known in part for component {int(np.argwhere(mixed)[0, 0])}: "
-                f"give all of it or none, or use method='em'."
-            )
+    if method == "smc" and known and prior.components.hierarchical:
+        raise ValueError(
+            f"fixed with a {type(prior.components).__name__} prior is for method='gibbs' only."
+        )
+    prior.components.check_known(known)
+    problem = (
+        None
+        if np.isfinite(known.get("scales", np.nan)).all()
+        else prior.improper(points, weight, k)
+    )
+    if problem:
+        raise ValueError(problem)
 
 
 def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...], sharing: Sharing) -> None:

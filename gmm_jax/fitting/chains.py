@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from gmm_jax import convergence, gibbs, mixture_gibbs
 from gmm_jax._warnings import warn
@@ -23,6 +24,8 @@ STEPS = 1000
 MOST_CHAINS, FEWEST_CHAINS = 16, 4
 ROUNDS = 10
 """Between them progress is told, and an interrupt stops."""
+LOST = 3
+"""Times the number of parameters, in nats below the best chain: see `_without_the_lost`."""
 WITNESSES = 8
 """At so many points the density of the draws is followed."""
 ENOUGH = 400
@@ -70,6 +73,8 @@ def _rounds(
         for i in range(warm_up + ROUNDS):
             own = jax.random.fold_in(key, i)
             mixtures, *new = jax.block_until_ready(advance(own, mixtures, arguments))
+            if i == warm_up // 2:
+                mixtures = _without_the_lost(own, mixtures, new[1][:, -1], arguments.prior)
             if i >= warm_up:
                 rounds.append(tuple(jax.device_get(new)))
             report(100 * (i + 1) // (warm_up + ROUNDS))
@@ -78,6 +83,24 @@ def _rounds(
             raise
         return rounds, True
     return rounds, False
+
+
+@jax.jit
+def _without_the_lost(
+    key: Array, mixtures: Mixture, log_likelihood: Float[Array, "c"], prior: Any
+) -> Mixture:
+    """Let chains that no posterior would ever see where they stand set out from other chains.
+
+    From a bad start a chain may climb to a place that is not left again in any number of steps, and
+    whose share of the posterior is next to nothing. Within a mode of p parameters the log density
+    varies by about p / 2; lost is who stands several p below the best. Modes that compete stay.
+    """
+    height = log_likelihood + jax.vmap(prior.log_prob)(mixtures)
+    n_parameters = sum(a[0].size for a in jax.tree.leaves(mixtures))
+    sound = height >= height.max() - LOST * (n_parameters + 10)
+    others = jax.random.categorical(key, jnp.where(sound, 0.0, -jnp.inf), shape=sound.shape)
+    chosen = jnp.where(sound, jnp.arange(sound.size), others)
+    return jax.tree.map(lambda a: a[chosen], mixtures)
 
 
 @functools.partial(jax.jit, static_argnames=("family", "n_chains"))

@@ -3,9 +3,9 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from gmm_jax import relabelling
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.kinds import filled
@@ -119,14 +119,7 @@ def in_order(mixture: Mixture, *alike: Any) -> Any:
 
 def each_in_order(mixtures: Mixture) -> Mixture:
     """Sort the components of each of many mixtures as `in_order` does those of one."""
-    if jax.tree.map(lambda a: a[0], mixtures).components.order is None:
-        return mixtures
-    order = np.asarray(jax.vmap(lambda c: jnp.asarray(c.order))(mixtures.components))
-    order = np.argsort(order, axis=1, kind="stable")
-    return jax.tree.map(
-        lambda a: np.take_along_axis(a, order.reshape(order.shape + (1,) * (a.ndim - 2)), 1),
-        mixtures,
-    )
+    return relabelling.permuted(mixtures, relabelling.by_order(mixtures))
 
 
 def begin_inside(start: Any, frame: Frame, n: int, rows: int, dtype: Any) -> Any:

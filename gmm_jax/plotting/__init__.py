@@ -3,6 +3,7 @@
 One feature: a histogram, the density, with draws its 95 % band, weighted components and the
 boundaries between them; where the data leave a wide gap the axis is broken there. More features: a
 scatter of the first two. Ones and zeros: shares of the data beside those of the model.
+`plot_prior` shows what a prior expects to see, beside the data.
 """
 
 import warnings
@@ -13,6 +14,7 @@ from gmm_jax.families import Bernoulli
 from gmm_jax.plotting.line import draw_line
 from gmm_jax.plotting.paper import STYLE
 from gmm_jax.plotting.plane import draw_plane
+from gmm_jax.plotting.prior import plot_prior as plot_prior
 from gmm_jax.plotting.shares import draw_shares
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit

@@ -22,6 +22,10 @@ from gmm_jax.families.limits import Limits
 class ComponentPrior(ABC):
     """Independent components, each from a distribution that may be its own."""
 
+    entire: ClassVar[dict[str, int]] = {}
+    """Parameters of which so many of the last axes are drawn as a whole."""
+    hierarchical: ClassVar[bool] = False
+    """Whether there are hyperparameters that are drawn, too; then see `refresh`."""
     kind: ClassVar[Any]
     """What the components are, where the hyperparameters don't matter for that."""
     supports: ClassVar[dict[str, str]]
@@ -132,6 +136,25 @@ class ComponentPrior(ABC):
     def mode(self, components: Any, statistics: Any, limits: Limits) -> Any:
         """The components where the density of `given` is highest, but for what is held."""
 
+    def check_known(self, known: dict[str, np.ndarray]) -> None:
+        """Raise ValueError where draws cannot hold what is known; NaN stands for what is not."""
+        for name in known.keys() & self.entire.keys():
+            whole_or_not(name, known[name], self.entire[name])
+
+    def refresh(self, key: Array, components: Any) -> Any:
+        """The prior at hyperparameters drawn given `components`: itself where all are known."""
+        return self
+
+    def improper(
+        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+    ) -> str | None:
+        """Why `points`, counted `weight` times, leave no posterior, and what helps.
+
+        It is asked when every hyperparameter is written out. None if there is a posterior, as
+        always where the density vanishes exponentially at the edge.
+        """
+        return None
+
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> Any:
         """The prior for `shift + scale * x` when this is that for x: the same unless it says so."""
         return self
@@ -140,6 +163,17 @@ class ComponentPrior(ABC):
 def resolved(site: Any, values: dict[str, Array]) -> Any:
     """The distribution of a parameter, given those before it."""
     return site(values) if callable(site) else site
+
+
+def whole_or_not(name: str, value: np.ndarray, rank: int) -> None:
+    """Raise ValueError where only some numbers along the last `rank` axes are known."""
+    absent = np.isnan(value).reshape(*value.shape[: value.ndim - rank], -1)
+    mixed = absent.any(-1) & ~absent.all(-1)
+    if mixed.any():
+        raise ValueError(
+            f"fixed[{name!r}] is known in part for component {int(np.argwhere(mixed)[0, 0])}, and "
+            f"is drawn as a whole: give all of it or none, or use method='em'."
+        )
 
 
 def same_for_all(value: Array | np.ndarray, rank: int = 1) -> bool:

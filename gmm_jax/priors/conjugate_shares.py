@@ -80,6 +80,7 @@ class DirichletCategorical(ComponentPrior):
 
     supports: ClassVar[dict[str, str]] = {"concentration": "positive"}
     ranks: ClassVar[dict[str, int]] = {"concentration": 2}
+    entire: ClassVar[dict[str, int]] = {"probs": 1}
 
     def __post_init__(self) -> None:
         super().__post_init__()

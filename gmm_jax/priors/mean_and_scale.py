@@ -7,18 +7,30 @@ for u = log s, the density
     g(u) = shape u - rate e^u - n u - S e^(-2u) / 2
            - log(1 + n t^2 e^(-2u)) / 2 - n (a - m)^2 / (2 (e^(2u) + n t^2)),
 
-which is tabulated where it matters; the mean given s is normal. So the draw costs the same for ten
+which is tabulated where it matters; the mean given s is normal. Under InverseGamma(shape, rate) on
+the variance the first two terms are -2 shape u - rate e^(-2u). So the draw costs the same for ten
 points and ten million, and without points it is a draw from the prior.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax._pytree import pytree
-from gmm_jax.distributions import IndependentGamma, IndependentNormal
+from gmm_jax._pytree import pytree, rebuild
+from gmm_jax.distributions import (
+    IndependentGamma,
+    IndependentGammaAbove,
+    IndependentInverseGamma,
+    IndependentNormal,
+)
+from gmm_jax.families import Normal
+from gmm_jax.families.normal import Moments
 
+NO_ROOM = 1e-9
+"""Standard deviation, in the unit of the data, of a mean that is held."""
 CELLS = 128
 COARSE = 32
 ZOOMS = 5
@@ -82,8 +94,8 @@ def mean_and_scale(
     average: Float[Array, "k ..."],
     squares: Float[Array, "k ..."],
     mean_prior: IndependentNormal,
-    scale_prior: IndependentGamma,
-    floor: Float[Array, ""],
+    scale_prior: IndependentGamma | IndependentGammaAbove | IndependentInverseGamma,
+    floor: Float[Array, "..."],
 ) -> MeanAndScale:
     """Tabulate the conditional of means and scales.
 
@@ -92,8 +104,9 @@ def mean_and_scale(
         average: Their average.
         squares: Their squared deviations from it, summed.
         mean_prior: Prior of the means.
-        scale_prior: Prior of the scales.
-        floor: Scales below are left out; it keeps the conditional of equal points proper.
+        scale_prior: Prior of the scales; if an inverse gamma, of their squares.
+        floor: Scales below are left out; it keeps the conditional of equal points proper. One for
+            all, or one per entry.
     """
     dtype = average.dtype
     tiny = jnp.finfo(dtype).tiny
@@ -108,16 +121,14 @@ def mean_and_scale(
         u = jnp.moveaxis(u, -1, 0)
         offset = u - reference
         fit = -count * (offset + 0.5 * spring * jnp.expm1(-2 * offset))
-        scale = jnp.exp(u)
-        variance = scale**2
+        variance = jnp.exp(2 * u)
         total = variance + prior_variance
         pull = u - 0.5 * jnp.log(total) - 0.5 * distance / total
-        prior = scale_prior.shape * u - scale_prior.rate * scale
-        return jnp.moveaxis(fit + pull + prior, 0, -1)
+        return jnp.moveaxis(fit + pull + _log_prior(scale_prior, u), 0, -1)
 
-    typical = jnp.log(scale_prior.shape / scale_prior.rate)
+    typical, tail = _typical_and_tail(scale_prior)
     lowest = jnp.full(average.shape, jnp.log(floor), dtype)
-    highest = jnp.maximum(jnp.maximum(typical, reference), lowest) + 6
+    highest = jnp.maximum(jnp.maximum(typical, reference), lowest) + tail
 
     def tabulate(low, high, cells):
         width = (high - low) / cells
@@ -138,8 +149,43 @@ def mean_and_scale(
     return MeanAndScale(low, width, log_mass, count, average, mean_prior)
 
 
+def _log_prior(scale_prior, u):
+    """Log density of the log scale, up to a constant."""
+    if isinstance(scale_prior, IndependentInverseGamma):
+        return -2 * scale_prior.shape * u - scale_prior.rate * jnp.exp(-2 * u)
+    return scale_prior.shape * u - scale_prior.rate * jnp.exp(u)
+
+
+def _typical_and_tail(scale_prior):
+    """Where the log scale is without data, and how far above that it may be."""
+    if isinstance(scale_prior, IndependentInverseGamma):
+        return jnp.log(scale_prior.rate / scale_prior.shape) / 2, 6 + 12 / scale_prior.shape
+    return jnp.log(scale_prior.shape / scale_prior.rate), 6
+
+
 def _mean_given_scale(count, average, mean_prior, scales):
     """Mean and standard deviation of the normal conditional of the mean."""
     trust = (scales / mean_prior.scale) ** 2
     centre = (count * average + trust * mean_prior.mean) / (count + trust)
     return centre, scales / jnp.sqrt(count + trust)
+
+
+def draw_unheld(
+    self: Any,
+    key: Array,
+    components: Normal,
+    statistics: Moments,
+    floor: Float[Array, ""],
+    held: Normal,
+) -> Normal:
+    """Scales given the means that are held, then means given scales.
+
+    A mean that is held is one whose prior leaves it no room.
+    """
+    mean = jnp.where(held.means, components.means, self.mean)
+    mean_scale = jnp.where(held.means, NO_ROOM, self.mean_scale)
+    certain = self._with({"mean": mean, "mean_scale": mean_scale})
+    known = jnp.where(held.scales, components.scales, jnp.nan)
+    drawn = certain.given(components, statistics, floor).sample(key, known)
+    means = jnp.where(held.means, components.means, drawn.means)
+    return rebuild(Normal, means=means, scales=drawn.scales)

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import gammaln
 from jaxtyping import ArrayLike, Float
@@ -118,6 +119,34 @@ class MixturePrior:
         components = many.components.sample(components_key)
         return rebuild(Mixture, weights=weights, components=components)
 
+    def sample_data(
+        self,
+        key: Array,
+        n: int,
+        n_components: int,
+        event_shape: tuple[int, ...] = (),
+        sample_shape: tuple[int, ...] = (),
+    ) -> Float[Array, "..."]:
+        """Draw what the prior expects to see: each time a mixture, then `n` points of it.
+
+        Example:
+            >>> import jax
+            >>> from gmm_jax import default_prior
+            >>> prior = default_prior([498, 352, 501, 349, 497, 503], n_components=2)
+            >>> prior.sample_data(jax.random.key(0), 20, n_components=2, sample_shape=(5,)).shape
+            (5, 20)
+        """
+        mixtures_key, points_key = jax.random.split(key)
+        mixtures = self.sample(mixtures_key, n_components, event_shape, sample_shape)
+        keys = jax.random.split(points_key, sample_shape)
+
+        def draw(mixture: Mixture, key: Array) -> Array:
+            return mixture.sample(key, n)[0]
+
+        for _ in sample_shape:
+            draw = jax.vmap(draw)
+        return draw(mixtures, keys)
+
     def log_prob(self, mixture: Mixture) -> Float[Array, ""]:
         """Log density of the parameters of `mixture`, as `values` has them."""
         full = self.spread(mixture.n_components, mixture.components.event_shape)
@@ -181,6 +210,40 @@ class MixturePrior:
             weights=jnp.where(held.weights, mixture.weights, free),
             components=components,
         )
+
+    def refresh(self, key: Array, mixture: Mixture) -> "MixturePrior":
+        """The prior at hyperparameters drawn given `mixture`: itself where all are known."""
+        full = self.spread(mixture.n_components, mixture.components.event_shape)
+        return rebuild(
+            type(self),
+            concentration=full.concentration,
+            components=full.components.refresh(key, mixture.components),
+        )
+
+    def improper(
+        self,
+        points: Float[np.ndarray, "n ..."],
+        weight: Float[np.ndarray, "n"],
+        n_components: int,
+    ) -> str | None:
+        """Why the posterior cannot be normalised: the evidence is infinite, and what helps.
+
+        None if all is well.
+
+        Args:
+            points: n points; NaN is a missing value.
+            weight: How often each counts.
+            n_components: k; a single component holds all points, of several each may hold any.
+
+        Example:
+            >>> import numpy as np
+            >>> from gmm_jax import DirichletNormalGamma
+            >>> prior = DirichletNormalGamma(1, mean=400, mean_scale=50, shape=2, rate=1)
+            >>> print(prior.improper(np.array([350.0, 350, 350, 500]), np.ones(4), 2)[:24])
+            the evidence is infinite
+        """
+        full = self.components.spread(n_components, points.shape[1:])
+        return full.improper(points, weight)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "MixturePrior":
         """The prior of a mixture of `shift + scale * x` when this is that of x."""

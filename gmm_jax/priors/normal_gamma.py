@@ -3,20 +3,20 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from gmm_jax._pytree import pytree, rebuild
-from gmm_jax.distributions import IndependentGamma, IndependentNormal
+from gmm_jax._checks import as_floats, positive
+from gmm_jax._pytree import pytree, rebuild, set_fields
+from gmm_jax.distributions import IndependentGamma, IndependentGammaAbove, IndependentNormal
 from gmm_jax.families import Normal
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
-from gmm_jax.priors.components import ComponentPrior
-from gmm_jax.priors.mean_and_scale import MeanAndScale, mean_and_scale
+from gmm_jax.priors.components import ComponentPrior, same_for_all
+from gmm_jax.priors.mean_and_scale import MeanAndScale, draw_unheld, mean_and_scale
 from gmm_jax.priors.mixtures import MixturePrior
-
-NO_ROOM = 1e-9
-"""Standard deviation, in the unit of the data, of a mean that is held."""
+from gmm_jax.priors.propriety import spike
 
 
 @pytree
@@ -31,18 +31,22 @@ class NormalGamma(ComponentPrior):
         mean_scale: Standard deviation of that expectation, in the data's unit.
         shape: Of the gamma; shape / rate is the expected standard deviation of a component.
         rate: Of the gamma, in one over the data's unit.
+        least_scale: Standard deviations below it are ruled out, such as those below the width to
+            which the data were rounded; the gamma is that above it. None rules out none: then
+            shape + 1 or more equal values leave no posterior (`MixturePrior.improper`).
 
     Each is one number for all components, or one per component (with several features, one row
     of features per component): then components have names, and are never reordered.
 
     Raises:
-        ValueError: a mean_scale, shape or rate that is not positive.
+        ValueError: a mean_scale, shape, rate or least_scale that is not positive.
     """
 
     mean: Float[Array, "..."]
     mean_scale: Float[Array, "..."]
     shape: Float[Array, "..."]
     rate: Float[Array, "..."]
+    least_scale: Float[Array, "..."] | None = None
 
     kind: ClassVar[Any] = Normal
     supports: ClassVar[dict[str, str]] = {
@@ -52,16 +56,32 @@ class NormalGamma(ComponentPrior):
         "rate": "positive",
     }
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.least_scale is not None:
+            least = as_floats("least_scale", self.least_scale)
+            positive("least_scale", least)
+            set_fields(self, least_scale=least)
+
     @property
     def typical_scale(self) -> Float[Array, "..."]:
-        """The expected standard deviation of a component."""
+        """The expected standard deviation of a component, but for `least_scale`."""
         return self.shape / self.rate
 
+    @property
+    def exchangeable(self) -> bool:
+        return super().exchangeable and same_for_all(_or_zero(self.least_scale))
+
+    def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        names = [*self.supports, *([] if self.least_scale is None else ["least_scale"])]
+        return dict.fromkeys(names, (n_components, *event_shape))
+
     def sites(self) -> dict[str, Any]:
-        return {
-            "means": IndependentNormal(self.mean, self.mean_scale),
-            "scales": IndependentGamma(self.shape, self.rate),
-        }
+        means = IndependentNormal(self.mean, self.mean_scale)
+        if self.least_scale is None:
+            return {"means": means, "scales": IndependentGamma(self.shape, self.rate)}
+        scales = IndependentGammaAbove(self.shape, self.rate, self.least_scale)
+        return {"means": means, "scales": scales}
 
     def mode(self, components: Normal, statistics: Moments, limits: Limits) -> Normal:
         """Means first, at the current scales; then scales about the new means.
@@ -75,28 +95,11 @@ class NormalGamma(ComponentPrior):
         moved = jnp.where(limits.held.means, 0, pulled / (counts + trust))
         squares = statistics.squares - 2 * moved * statistics.deviations + counts * moved**2
         scales = _scale_mode(jnp.maximum(squares, 0), counts - self.shape + 1, self.rate)
-        scales = jnp.where(limits.held.scales, components.scales, jnp.maximum(scales, limits.floor))
+        scales = jnp.maximum(scales, jnp.maximum(limits.floor, _or_zero(self.least_scale)))
+        scales = jnp.where(limits.held.scales, components.scales, scales)
         return rebuild(Normal, means=components.means + moved, scales=scales)
 
-    def draw(
-        self,
-        key: Array,
-        components: Normal,
-        statistics: Moments,
-        floor: Float[Array, ""],
-        held: Normal,
-    ) -> Normal:
-        """Scales given the means that are held, then means given scales.
-
-        A mean that is held is one whose prior leaves it no room.
-        """
-        mean = jnp.where(held.means, components.means, self.mean)
-        mean_scale = jnp.where(held.means, NO_ROOM, self.mean_scale)
-        certain = self._with({"mean": mean, "mean_scale": mean_scale})
-        pairs = certain.given(components, statistics, floor).pairs
-        means, scales = pairs.sample(key, jnp.where(held.scales, components.scales, jnp.nan))
-        means = jnp.where(held.means, components.means, means)
-        return rebuild(Normal, means=means, scales=scales)
+    draw = draw_unheld
 
     def given(
         self, components: Normal, statistics: Moments, floor: Float[Array, ""]
@@ -112,18 +115,26 @@ class NormalGamma(ComponentPrior):
                 squares=jnp.maximum(squares - moved * deviations, 0),
                 mean_prior=sites["means"],
                 scale_prior=sites["scales"],
-                floor=floor,
+                floor=jnp.maximum(floor, _or_zero(self.least_scale)),
             )
         )
 
+    def improper(
+        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+    ) -> str | None:
+        if self.least_scale is not None:
+            return None
+        return spike(points, weight, np.asarray(self.shape, np.float64))
+
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "NormalGamma":
-        return rebuild(
-            type(self),
-            mean=shift + scale * self.mean,
-            mean_scale=scale * self.mean_scale,
-            shape=self.shape,
-            rate=self.rate / scale,
-        )
+        moved = {
+            "mean": shift + scale * self.mean,
+            "mean_scale": scale * self.mean_scale,
+            "rate": self.rate / scale,
+        }
+        if self.least_scale is not None:
+            moved["least_scale"] = scale * self.least_scale
+        return self._with(moved)
 
 
 @pytree
@@ -132,9 +143,9 @@ class NormalGammaConditional:
 
     pairs: MeanAndScale
 
-    def sample(self, key: Array) -> Normal:
-        """Draw components."""
-        means, scales = self.pairs.sample(key)
+    def sample(self, key: Array, known: Float[Array, "k ..."] | None = None) -> Normal:
+        """Draw components; of scales that are `known` and not NaN, the means."""
+        means, scales = self.pairs.sample(key, known)
         return rebuild(Normal, means=means, scales=scales)
 
     def log_prob_matched(self, components: Normal) -> Float[Array, "k k"]:
@@ -151,7 +162,7 @@ class DirichletNormalGamma(MixturePrior):
     each argument is.
 
     Raises:
-        ValueError: a concentration, mean_scale, shape or rate that is not positive.
+        ValueError: a concentration, mean_scale, shape, rate or least_scale that is not positive.
 
     Example:
         >>> from gmm_jax import DirichletNormalGamma
@@ -164,9 +175,19 @@ class DirichletNormalGamma(MixturePrior):
     components: NormalGamma
 
     def __init__(
-        self, concentration: Any, mean: Any, mean_scale: Any, shape: Any, rate: Any
+        self,
+        concentration: Any,
+        mean: Any,
+        mean_scale: Any,
+        shape: Any,
+        rate: Any,
+        least_scale: Any = None,
     ) -> None:
-        super().__init__(concentration, NormalGamma(mean, mean_scale, shape, rate))
+        super().__init__(concentration, NormalGamma(mean, mean_scale, shape, rate, least_scale))
+
+
+def _or_zero(least_scale: Array | None) -> Any:
+    return 0.0 if least_scale is None else least_scale
 
 
 def _entries(counts: Array, components: Normal) -> Array:

@@ -60,6 +60,7 @@ class NormalInverseWishart(ComponentPrior):
         "scale_matrix": "real",
     }
     ranks: ClassVar[dict[str, int]] = {"mean": 2, "scale_matrix": 3}
+    entire: ClassVar[dict[str, int]] = {"scale_trils": 2}
 
     def __post_init__(self) -> None:
         matrix = as_floats("scale_matrix", self.scale_matrix)

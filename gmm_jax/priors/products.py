@@ -92,6 +92,10 @@ class ProductPrior(ComponentPrior):
         rows = zip(self.parts, components.parts, statistics.parts, strict=True)
         return self._with({"parts": tuple(p.given(own, s, floor) for p, own, s in rows)})
 
+    def check_known(self, known: dict[str, np.ndarray]) -> None:
+        for i, part in enumerate(self.parts):
+            part.check_known(_own(i, known))
+
     def draw(
         self,
         key: Array,
@@ -110,6 +114,10 @@ class ProductPrior(ComponentPrior):
         drawn = tuple(part.sample(own) for part, own in zip(self.parts, keys, strict=True))
         return rebuild(Product, parts=drawn, columns_of_parts=self.columns)
 
+    def log_prob(self, components: Product) -> Float[Array, "k"]:
+        pairs = zip(self.parts, components.parts, strict=True)
+        return functools.reduce(jnp.add, (part.log_prob(own) for part, own in pairs))
+
     def log_prob_matched(self, components: Product) -> Float[Array, "k k"]:
         pairs = zip(self.parts, components.parts, strict=True)
         return functools.reduce(jnp.add, (part.log_prob_matched(own) for part, own in pairs))
@@ -118,6 +126,20 @@ class ProductPrior(ComponentPrior):
         rows = zip(self.parts, components.parts, statistics.parts, strict=True)
         modes = tuple(p.mode(own, s, limits.part(i)) for i, (p, own, s) in enumerate(rows))
         return rebuild(Product, parts=modes, columns_of_parts=self.columns)
+
+    def refresh(self, key: Array, components: Product) -> "ProductPrior":
+        keys = jax.random.split(key, len(self.parts))
+        rows = zip(self.parts, keys, components.parts, strict=True)
+        return self._with({"parts": tuple(p.refresh(k, own) for p, k, own in rows)})
+
+    def improper(
+        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+    ) -> str | None:
+        for part, columns in zip(self.parts, self.columns, strict=True):
+            problem = part.improper(points[:, np.asarray(columns)], weight)
+            if problem:
+                return f"in column {columns} of data, {problem}"
+        return None
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "ProductPrior":
         d = sum(np.size(c) for c in self.columns)
@@ -129,7 +151,7 @@ class ProductPrior(ComponentPrior):
         return self._with({"parts": moved})
 
 
-def _own(i: int, values: dict[str, Array]) -> dict[str, Array]:
+def _own(i: int, values: dict[str, Any]) -> dict[str, Any]:
     prefix = f"parts[{i}]."
     return {n.removeprefix(prefix): a for n, a in values.items() if n.startswith(prefix)}
 

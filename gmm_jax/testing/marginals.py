@@ -54,6 +54,8 @@ def log_marginals(
         return np.sum(parts, axis=0)
     if not isinstance(prior, NormalGamma):
         return _by_bayes(prior, points, groups)
+    if prior.least_scale is not None:
+        raise ValueError("exact takes no least_scale: leave it out of the prior.")
     columns = points.reshape(len(points), -1)
     total = np.zeros((len(groups), k))
     for j in range(k):

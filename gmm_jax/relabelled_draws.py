@@ -1,0 +1,42 @@
+"""Draws whose components carry labels that mean the same in all of them, as far as that can be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from gmm_jax.mixture import Mixture
+from gmm_jax.summaries import table_of_draws
+
+
+@dataclass(frozen=True, eq=False)
+class Relabelled:
+    """What `PosteriorFit.relabel` returns."""
+
+    draws: Mixture
+    """Mixtures in the data's unit; component j is the one labelled j."""
+    permutation: Int[np.ndarray, "s k"]
+    """`permutation[i, j]` is the component of draw i of the fit that got label j."""
+    method: str
+    """"stephens", "ecr", "pivotal" or "order"."""
+    doubt: str
+    """Why a table of components would mislead; empty if it would not."""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether each label is the same component in nearly all draws."""
+        return not self.doubt
+
+    def summary(self) -> str:
+        """A table of the components with 95 % intervals.
+
+        Raises:
+            ValueError: the draws don't tell components apart, so that intervals would mislead.
+        """
+        if self.doubt:
+            raise ValueError(
+                f"there is no honest table of components: {self.doubt}. Use what needs no labels, "
+                f"`density_band`, `similarity`, `partition` and `occupied` of the fit, or fit "
+                f"fewer components. The relabelled `draws` are there all the same."
+            )
+        return "\n".join([*table_of_draws(self.draws), f"labels by {self.method!r}"])

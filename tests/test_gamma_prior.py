@@ -1,0 +1,92 @@
+"""The conditional of a gamma's shape and mean, against quadrature of its definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from gmm_jax import Gamma, GammaInverseGamma, MixturePrior, fit
+
+PRIOR = (1.5, 0.05, 2.0, 3.0)
+CASES = {
+    "none": np.array([]),
+    "one": np.array([0.3]),
+    "few": np.array([2.1, 3.5, 1.7, 2.4, 2.2]),
+    "equal": np.full(6, 4.0),
+    "many": np.random.default_rng(0).gamma(10, 0.6, 100),
+    "skewed": np.random.default_rng(1).gamma(0.4, 50, 60),
+}
+
+
+def exact(data):
+    """Log shapes, and their density, by quadrature over log shape and log mean."""
+    a, b, c, d = PRIOR
+    u, v = np.linspace(-9, 8, 1201), np.linspace(-3, 7, 1201)
+    shape, mean = np.exp(u)[:, None], np.exp(v)
+    log_density = (
+        stats.gamma.logpdf(shape, a, scale=1 / b) + u[:, None]
+        + stats.invgamma.logpdf(mean, c, scale=d) + v
+    )  # fmt: skip
+    log_density = log_density - len(data) * (special.gammaln(shape) - shape * np.log(shape / mean))
+    log_density += (shape - 1) * np.log(data).sum() - shape * data.sum() / mean
+    top = log_density.max()
+    table = np.exp(log_density - top)
+    marginal = integrate.trapezoid(table, v, axis=1)
+    total = integrate.trapezoid(marginal, u)
+    means = integrate.trapezoid(table, u, axis=0) / total
+    return (u, marginal / total), (v, means), np.log(total) + top
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_draws_follow_the_exact_conditional(name, x64):
+    data = CASES[name]
+    prior = GammaInverseGamma(*PRIOR).spread(1)
+    prior = jax.tree.map(jnp.asarray, prior)
+    start = Gamma([3.0], [1.0])
+    many = np.append(data, np.ones(100 - len(data)))  # one shape, one compilation
+    share = (np.arange(100) < len(data)).astype(float)[:, None]
+    after = AFTER(prior, start, jnp.asarray(many), jnp.asarray(share))
+    drawn = DRAW(after, jax.random.split(jax.random.key(0), 10_000))
+    shapes, means, _ = exact(data)
+    own = np.log(np.asarray(drawn.shapes))[:, 0], np.log(np.asarray(drawn.expectation()))[:, 0]
+    for (grid, density), values in zip((shapes, means), own, strict=True):
+        cdf = integrate.cumulative_trapezoid(density, grid, initial=0)
+        assert stats.kstest(values, lambda x, g=grid, c=cdf: np.interp(x, g, c)).pvalue > 1e-3
+
+
+AFTER = jax.jit(
+    lambda prior, start, data, share: prior.given(
+        start, start.statistics(data, share), jnp.zeros(())
+    )
+)
+DRAW = jax.jit(lambda after, keys: jax.vmap(after.sample)(keys))
+
+
+def test_statistics_taken_elsewhere_say_the_same(x64):
+    """In float32, too, and far from the data: the large terms cancel before they are summed."""
+    data = jnp.asarray(CASES["many"])
+    prior = jax.tree.map(jnp.asarray, GammaInverseGamma(*PRIOR).spread(1))
+    ends = []
+    for start, dtype in ((Gamma([10.0], [1.5]), "float64"), (Gamma([2.0], [0.1]), "float32")):
+        own, there, x = jax.tree.map(lambda a, d=dtype: a.astype(d), (prior, start, data))
+        table = AFTER(own, there, x, jnp.ones((len(x), 1), dtype)).log_shapes
+        mass = np.exp(np.asarray(table.log_mass, float))[0]
+        middles = float(table.low[0]) + (np.arange(len(mass)) + 0.5) * float(table.width[0])
+        ends.append([mass @ middles, np.sqrt(mass @ middles**2 - (mass @ middles) ** 2)])
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0.02)
+
+
+@pytest.mark.slow
+def test_the_evidence_of_one_component_is_that_of_quadrature():
+    data = CASES["few"]
+    result = fit(data, 1, prior=MixturePrior(1, GammaInverseGamma(*PRIOR)), n_particles=1000)
+    expected = exact(data)[2]
+    np.testing.assert_allclose(result.log_evidence, expected, atol=5 * result.log_evidence_error)
+    assert result.log_evidence_error < 0.02
+
+
+def test_equal_points_have_a_posterior():
+    """The gamma of the shapes ends it exponentially, whatever the points."""
+    prior = MixturePrior(1, GammaInverseGamma(*PRIOR))
+    assert prior.improper(np.full(50, 2.0), np.ones(50), 2) is None
