@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gmm_jax.fitting.many import fit_many
     from gmm_jax.fitting.streaming import fit_chunks
     from gmm_jax.many_fits import ManyFits
+    from gmm_jax.model_posterior import ModelPosterior
     from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
     from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
     from gmm_jax.priors.defaults import default_prior
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
     from gmm_jax.priors.products import ProductPrior
     from gmm_jax.priors.semiconjugate_normal import SemiconjugateNormal
-    from gmm_jax.sampling import importance_resample
+    from gmm_jax.sampling import importance_resample, sample
     from gmm_jax.selection import Selection, select
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ __all__ = [
     "ManyFits",
     "Mixture",
     "MixturePrior",
+    "ModelPosterior",
     "MultivariateNormal",
     "MultivariateStudentT",
     "Normal",
@@ -96,6 +98,7 @@ __all__ = [
     "importance_resample",
     "models",
     "plotting",
+    "sample",
     "select",
     "testing",
 ]
@@ -110,6 +113,7 @@ LATER = {
     "GammaPoisson": "gmm_jax.priors.conjugate_rates",
     "HierarchicalNormal": "gmm_jax.priors.hierarchical_normal",
     "ManyFits": "gmm_jax.many_fits",
+    "ModelPosterior": "gmm_jax.model_posterior",
     "MixturePrior": "gmm_jax.priors.mixtures",
     "NormalGamma": "gmm_jax.priors.normal_gamma",
     "NormalInverseGamma": "gmm_jax.priors.normal_inverse_gamma",
@@ -121,6 +125,7 @@ LATER = {
     "fit_chunks": "gmm_jax.fitting.streaming",
     "fit_many": "gmm_jax.fitting.many",
     "importance_resample": "gmm_jax.sampling",
+    "sample": "gmm_jax.sampling",
     "select": "gmm_jax.selection",
 }
 """What is imported when it is first used, so that `import gmm_jax` stays quick."""

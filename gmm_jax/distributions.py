@@ -1,13 +1,14 @@
 """Distributions of whole parameters: one event, one scalar log density, checked support.
 
-They are what priors are made of, and plain pytrees: `sample(key)` and `log_prob(value)` are pure.
+They are what priors are made of, and plain pytrees: `sample(key)` and `log_prob(value)` are pure;
+`support` says in a word of `transforms.TRANSFORMS` what their values may be.
 Parameters with further leading axes are a batch of distributions, and one key samples them all
 (one call of the random generator compiles several times faster than one per member). A value
 outside the support has log density minus infinity.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,8 @@ class Dirichlet(Independent):
 
     concentration: Float[Array, "... k"]
 
+    support: ClassVar[str] = "simplex"
+
     def sample(self, key: Array) -> Float[Array, "... k"]:
         # In log space, since small concentrations give gamma draws that round to zero.
         return jax.nn.softmax(log_gamma(key, self.concentration), -1)
@@ -72,6 +75,8 @@ class IndependentNormal(Independent):
     mean: Float[Array, "... k d"]
     scale: Float[Array, "... k d"]
 
+    support: ClassVar[str] = "real"
+
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         return self.mean + self.scale * jax.random.normal(key, self.mean.shape, self.mean.dtype)
 
@@ -88,6 +93,8 @@ class IndependentGamma(Independent):
 
     shape: Float[Array, "k ..."]
     rate: Float[Array, "k ..."]
+
+    support: ClassVar[str] = "positive"
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         return jnp.exp(log_gamma(key, self.shape)) / self.rate
@@ -112,6 +119,8 @@ class IndependentGammaAbove(Independent):
     shape: Float[Array, "k ..."]
     rate: Float[Array, "k ..."]
     least: Float[Array, "k ..."]
+
+    support: ClassVar[str] = "positive"
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         """Invert the share of the gamma that lies above, by bisection."""
@@ -144,6 +153,8 @@ class IndependentInverseGamma(Independent):
     shape: Float[Array, "k ..."]
     rate: Float[Array, "k ..."]
 
+    support: ClassVar[str] = "positive"
+
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         return self.rate * jnp.exp(-log_gamma(key, self.shape))
 
@@ -167,6 +178,8 @@ class IndependentBeta(Independent):
     a: Float[Array, "k ..."]
     b: Float[Array, "k ..."]
 
+    support: ClassVar[str] = "unit"
+
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         logs = log_gamma(key, jnp.stack([self.a, self.b]))
         return jax.nn.sigmoid(logs[0] - logs[1])
@@ -188,6 +201,8 @@ class MultivariateNormals(Independent):
     mean: Float[Array, "... k d"]
     scale_tril: Float[Array, "... k d d"]
 
+    support: ClassVar[str] = "real"
+
     def sample(self, key: Array) -> Float[Array, "... k d"]:
         normals = jax.random.normal(key, self.mean.shape, self.mean.dtype)
         return self.mean + (self.scale_tril @ normals[..., None])[..., 0]
@@ -207,6 +222,8 @@ class InverseWishart(Independent):
 
     df: Float[Array, "... k"]
     scale_matrix: Float[Array, "... k d d"]
+
+    support: ClassVar[str] = "covariance"
 
     def sample(self, key: Array) -> Float[Array, "... k d d"]:
         """Invert a Wishart matrix drawn by Bartlett's decomposition [1].

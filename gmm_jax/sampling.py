@@ -1,14 +1,18 @@
-"""Condition any generative function on data: weighted draws of the choices left open."""
+"""Condition any generative function on data: draws of the choices left open."""
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax import importance
+from gmm_jax import diagnostics, importance, nuts
 from gmm_jax._warnings import warn
 from gmm_jax.importance import ImportanceSample
+from gmm_jax.model_posterior import ModelPosterior
 
 if TYPE_CHECKING:
     from genjax import GFI
@@ -17,6 +21,203 @@ REMEDY = (
     "Pass a proposal that goes where the data are, sum assignments out "
     "(models.marginal_mixture), or use gmm_jax.fit for a plain mixture."
 )
+METHODS = ("auto", "nuts", "smc", "importance")
+PARTICLES = {"importance": 20_000, "smc": 4_000}
+TRIES = 64
+"""Each chain starts from one of so many draws from the model, picked by their likelihoods."""
+
+
+def sample(
+    model: "GFI",
+    constraints: dict[str, Any],
+    *,
+    args: tuple = (),
+    method: str = "auto",
+    supports: dict[str, Any] | None = None,
+    n_chains: int = 4,
+    n_draws: int = 1000,
+    n_warmup: int = 1000,
+    n_particles: int | None = None,
+    accept: float = 0.9,
+    key: Array | None = None,
+) -> ModelPosterior:
+    """Draw from the posterior of any generative function given some of its choices.
+
+    Write a mixture in it as `models.marginal_mixture` or `models.marginal_points`, which sum
+    assignments out, so that all open choices vary continuously.
+
+    Args:
+        model: Any GenJAX generative function.
+        constraints: Known choices by address, such as `{"obs": {"x": data}}`.
+        args: The model's arguments.
+        method: "nuts", the No-U-Turn sampler; "smc", particles that go from the model's prior to
+            the posterior, which find several modes and give the evidence; "importance", draws from
+            the prior by weight, for a handful of choices or discrete ones; "auto" takes NUTS where
+            it can.
+        supports: What choices may be, by address ("obs/mean"), where the model doesn't tell or
+            more is known: "real", "positive", "unit", "simplex", "covariance", "ordered" (numbers
+            that ascend, which gives components their names), or a pair (low, high).
+        n_chains: Chains of NUTS.
+        n_draws: How many draws to keep: of every chain of NUTS, of all particles otherwise.
+        n_warmup: Draws that NUTS learns from, and throws away, in every chain.
+        n_particles: How many for the other methods.
+        accept: Acceptance probability that NUTS aims for; higher makes smaller steps.
+        key: Random key; `jax.random.key(0)` if left out.
+
+    Returns:
+        `draws` by address, with their diagnostics; `print` shows a table.
+
+    Raises:
+        AddressError: an address that the model doesn't have; the nearest one is named.
+        ValueError: a value of the wrong shape; a method that can't take an open choice, which is
+            discrete or whose support is not known.
+
+    Warns:
+        FitWarning: chains that don't agree, draws that diverged, or few that count.
+
+    Example:
+        >>> from genjax import gen, normal
+        >>> from gmm_jax import sample
+        >>> @gen
+        ... def weighing():
+        ...     mean = normal(0.0, 1.0) @ "mean"
+        ...     return normal(mean, 1.0) @ "x"
+        >>> posterior = sample(weighing, {"x": 1.0})
+        >>> posterior.method, round(float(posterior.draws["mean"].mean()), 1)
+        ('nuts', 0.5)
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {METHODS}, got {method!r}.")
+    for name, count in dict(n_chains=n_chains, n_draws=n_draws, n_warmup=n_warmup).items():
+        if count < 1:
+            raise ValueError(f"{name} must be above zero, got {count}.")
+    key = jax.random.key(0) if key is None else key
+    method, target, why = _chosen(method, model, args, constraints, supports or {})
+    n_particles = PARTICLES.get(method, 0) if n_particles is None else n_particles
+    if method == "importance":
+        posterior = _by_importance(key, model, constraints, args, n_particles, n_draws, why)
+    elif method == "smc":
+        posterior = _by_smc(key, target, n_particles, n_draws, why)
+    else:
+        posterior = _by_nuts(key, target, n_chains, n_draws, n_warmup, accept, why)
+        if problem := posterior.verdict():
+            warn(f"The No-U-Turn sampler is not to be trusted yet: {problem}")
+    return posterior
+
+
+def _chosen(
+    method: str, model: "GFI", args: tuple, constraints: dict[str, Any], supports: dict[str, Any]
+) -> tuple[str, Any, str]:
+    """The method, the posterior as it takes it, and why."""
+    from gmm_jax.models.posterior import UnsuitedError, posterior_target
+
+    if method == "importance":
+        return method, None, "as asked"
+    try:
+        target = posterior_target(model, args, constraints, supports)
+    except UnsuitedError as error:
+        if method != "auto":
+            raise
+        return "importance", None, f"because {str(error).rstrip('.')}"
+    if method != "auto":
+        return method, target, "as asked"
+    return "nuts", target, "since all open choices vary continuously"
+
+
+def _by_nuts(
+    key: Array, target: Any, n_chains: int, n_draws: int, n_warmup: int, accept: float, why: str
+) -> ModelPosterior:
+    from gmm_jax.models.posterior import log_density
+
+    start_key, key = jax.random.split(key)
+    starts, sound = _starts(start_key, target, n_chains)
+    if not np.all(sound):
+        raise ValueError(
+            "constraints have density zero (or NaN) under every draw tried from the model: check "
+            "the data's unit and the model's prior, or use method='smc'."
+        )
+    positions, info = nuts.run(
+        key, log_density, target, starts, n_warmup=n_warmup, n_draws=n_draws, accept=accept
+    )
+    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), positions)
+    return ModelPosterior(
+        draws=jax.device_get(_choices(flat, target)),
+        method="nuts",
+        reason=f"NUTS {why}: {n_chains} chains of {n_draws} draws after {n_warmup} of warm-up.",
+        n_chains=n_chains,
+        n_divergent=int(info.diverging.sum()),
+    )
+
+
+def _by_smc(key: Array, target: Any, n_particles: int, n_draws: int, why: str) -> ModelPosterior:
+    from gmm_jax import model_tempering
+
+    drawn = model_tempering.sample(key, target, n_particles=n_particles, n_draws=n_draws)
+    rows = [a.reshape(n_draws, -1) for a in jax.tree.leaves(drawn.draws)]
+    effective = diagnostics.effective_among_families(jnp.concatenate(rows, 1), drawn.families)
+    posterior = ModelPosterior(
+        draws=jax.device_get(_choices(drawn.draws, target)),
+        method="smc",
+        reason=f"Tempered SMC {why}: {n_particles} particles went from the prior to the posterior "
+        f"in {int(drawn.n_temperatures)} temperatures.",
+        n_chains=1,
+        log_evidence=float(drawn.log_evidence),
+        log_evidence_error=float(drawn.log_evidence_error),
+        effective_sample_size=float(effective.min()),
+    )
+    if posterior.ess < 25:
+        warn(
+            f"the particles of tempered SMC stem from so few at the start that they are worth "
+            f"{posterior.ess:.0f} independent draws: pass more particles (n_particles)."
+        )
+    return posterior
+
+
+def _by_importance(
+    key: Array,
+    model: "GFI",
+    constraints: dict[str, Any],
+    args: tuple,
+    n_particles: int,
+    n_draws: int,
+    why: str,
+) -> ModelPosterior:
+    drawn = importance_resample(
+        model, constraints, args=args, n_particles=n_particles, n_draws=n_draws, key=key
+    )
+    return ModelPosterior(
+        draws=jax.device_get(drawn.draws),
+        method="importance",
+        reason=f"Importance sampling {why}; {n_particles} particles from the model's prior.",
+        n_chains=1,
+        log_evidence=float(drawn.log_evidence),
+        log_evidence_error=float(drawn.log_evidence_error),
+        effective_sample_size=float(min(drawn.effective_sample_size, n_draws)),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="n_chains")
+def _starts(key: Array, target: Any, n_chains: int) -> tuple[Any, Array]:
+    """A position for every chain, and whether its density is a number."""
+    from gmm_jax.models.posterior import from_prior, log_density
+
+    def one(key: Array) -> tuple[Any, Array]:
+        draw_key, pick_key = jax.random.split(key)
+        tries, weights = jax.vmap(from_prior, (0, None))(jax.random.split(draw_key, TRIES), target)
+        densities = jax.vmap(log_density, (0, None))(tries, target)
+        possible = jnp.isfinite(densities) & jnp.isfinite(weights)
+        weights = jnp.where(possible, weights, -jnp.inf)
+        picked = jax.random.categorical(pick_key, weights)
+        return jax.tree.map(lambda a: a[picked], tries), possible[picked]
+
+    return jax.vmap(one)(jax.random.split(key, n_chains))
+
+
+@jax.jit
+def _choices(positions: Any, target: Any) -> dict[str, Any]:
+    from gmm_jax.models.posterior import choices
+
+    return jax.vmap(choices, (0, None))(positions, target)
 
 
 def importance_resample(

@@ -175,6 +175,8 @@ class CommonRate:
     """With 1 in place of k, as the next."""
     rate_rate: Float[Array, "..."]
 
+    support: ClassVar[str] = "positive"
+
     def sample(self, key: Array) -> Float[Array, "..."]:
         """Draw the rate, then the values given it."""
         rate_key, values_key = jax.random.split(key)

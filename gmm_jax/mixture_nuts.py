@@ -1,0 +1,194 @@
+"""The posterior of a mixture by the No-U-Turn sampler, assignments summed out.
+
+So it takes every family that has a prior, of counts and categories too, and rows with missing
+entries, which the density leaves out. It moves the parameters as the prior's sites have them, each
+through its transform. Labels stay as they are in each chain, but for chance.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax import gibbs, nuts
+from gmm_jax._numerics import log_sum_exp
+from gmm_jax.mixture import Mixture
+from gmm_jax.mixture_posterior import em_starts
+from gmm_jax.priors.components import resolved
+from gmm_jax.table import Table, log_joint
+from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
+
+
+class Known(NamedTuple):
+    """Values of the prior's sites, and which are known: numbers and booleans by name."""
+
+    values: dict[str, Array]
+    held: dict[str, Array]
+
+
+class Arguments(NamedTuple):
+    """The posterior."""
+
+    table: Table
+    prior: Any
+    floor: Float[Array, ""]
+    known: Known
+
+
+def sample(
+    key: Array,
+    table: Table,
+    prior: Any,
+    family: Any,
+    floor: Float[Array, ""],
+    known: Mixture,
+    held: Mixture | None = None,
+    *,
+    n_chains: int,
+    n_warmup: int,
+    n_draws: int,
+) -> tuple[Mixture, nuts.Info]:
+    """Draw from the posterior, with chains that start around EM fits.
+
+    Args:
+        key: Random key.
+        table: The data, centred and scaled, and how often each point counts, a fraction too.
+        prior: In the unit of the data, spread.
+        family: The class of the components.
+        floor: Smallest scale.
+        known: The form of the mixture, and the values of what is held.
+        held: Booleans in the same form: true where a parameter stays; None for none.
+        n_chains: c.
+        n_warmup: Draws to learn from, of every chain.
+        n_draws: s, of every chain.
+
+    Returns:
+        Mixtures (c, s), and how the chains went.
+
+    Raises:
+        ValueError: some weights are held and others are not.
+    """
+    start_key, key = jax.random.split(key)
+    starts = _starts(start_key, table, prior, floor, known, held, family=family, n_chains=n_chains)
+    arguments = Arguments(table, prior, floor, _known(prior, known, held, starts))
+    positions, info = nuts.run(
+        key, log_density, arguments, _free(starts, arguments), n_warmup=n_warmup, n_draws=n_draws
+    )
+    return _mixtures(positions, arguments), info
+
+
+def log_density(position: dict[str, Array], arguments: Arguments) -> Float[Array, ""]:
+    """Log posterior density at a position, up to a constant.
+
+    In place of what is known the position has a standard normal of no consequence.
+    """
+    table, prior, _, _ = arguments
+    values, total = _constrain(position, arguments)
+    mixture = prior.mixture(**values)
+    for name, site in _sites(arguments).items():
+        total = total + resolved(site, values).log_prob(values[name])
+
+    def of_block(points: Array, weight: Array) -> Float[Array, ""]:
+        each = log_sum_exp(log_joint(mixture, points, table.incomplete), -1)
+        return jnp.sum(jnp.where(weight > 0, weight * each, 0))
+
+    return total + table.summed(of_block)
+
+
+def _sites(arguments: Arguments) -> dict[str, Any]:
+    k = arguments.prior.concentration.shape[0]
+    return arguments.prior.sites(k, arguments.table.points.shape[2:])
+
+
+def _transforms(arguments: Arguments) -> dict[str, Transform]:
+    """For every site; scales end at the floor, as in the other samplers."""
+    values, transforms = arguments.known.values, {}
+    for name, site in _sites(arguments).items():
+        own = resolved(site, values)
+        transforms[name] = TRANSFORMS[own.support]
+        if name.split(".")[-1] == "scales":
+            low = jnp.maximum(getattr(own, "least", 0), arguments.floor)
+            transforms[name] = affine_of(transforms[name], low, jnp.ones_like(low))
+    return transforms
+
+
+def _constrain(
+    position: dict[str, Array], arguments: Arguments
+) -> tuple[dict[str, Array], Float[Array, ""]]:
+    """Values of the sites, and the log of how much volume stretches."""
+    total, values = jnp.zeros((), arguments.table.points.dtype), {}
+    known, held = arguments.known
+    for name, transform in _transforms(arguments).items():
+        free, fixed = position[name], held[name]
+        values[name] = jnp.where(fixed, known[name], transform.value(free))
+        axes = tuple(range(-transform.event_axes, 0))
+        idle = -0.5 * (free**2).sum(axes[-1:])
+        each = jnp.where(fixed.all(axes), idle, transform.log_jacobian(free))
+        total = total + each.sum()
+    return values, total
+
+
+@jax.jit
+def _mixtures(positions: dict[str, Array], arguments: Arguments) -> Mixture:
+    """The mixtures at positions (c, s)."""
+
+    def one(position):
+        return arguments.prior.mixture(**_constrain(position, arguments)[0])
+
+    return jax.vmap(jax.vmap(one))(positions)
+
+
+@jax.jit
+def _free(mixtures: Mixture, arguments: Arguments) -> dict[str, Array]:
+    """The positions of c mixtures, away from the edges of what they may be."""
+    transforms = _transforms(arguments)
+
+    def one(mixture):
+        values = arguments.prior.values(mixture)
+        return {name: t.free(values[name]) for name, t in transforms.items()}
+
+    free = jax.vmap(one)(mixtures)
+    return jax.tree.map(lambda a: jnp.nan_to_num(a, nan=0, posinf=10, neginf=-10), free)
+
+
+@functools.partial(jax.jit, static_argnames=("family", "n_chains"))
+def _starts(
+    key: Array,
+    table: Table,
+    prior: Any,
+    floor: Float[Array, ""],
+    known: Mixture,
+    held: Mixture | None,
+    *,
+    family: Any,
+    n_chains: int,
+) -> Mixture:
+    """Fit all k components by EM, then draw around the fits."""
+    em_key, gibbs_key = jax.random.split(key)
+    k = known.n_components
+    every = k if held is None else 1  # every k-th has all components
+    fits = em_starts(em_key, table, family, floor, k, every * n_chains, known, held)
+    fits = jax.tree.map(lambda a: a[every - 1 :: every], fits)
+    state, _ = gibbs.step(gibbs_key, gibbs.init(fits), table, prior, floor, held, named=False)
+    return state.mixtures
+
+
+def _known(prior: Any, known: Mixture, held: Mixture | None, like: Mixture) -> Known:
+    """What is known of the prior's sites."""
+    first = jax.tree.map(lambda a: a[0], like)
+    if held is None:
+        values = prior.values(first)
+        return Known(values, jax.tree.map(lambda a: jnp.zeros(a.shape, bool), values))
+    weights = np.asarray(held.weights)
+    if weights.any() and not weights.all():
+        raise ValueError(
+            "method='nuts' takes all weights as fixed or none: fix them all, or use method='gibbs'."
+        )
+    # Functions of known parameters are above zero at ones, and zero at zeros.
+    marked = prior.values(jax.tree.map(lambda a: jnp.asarray(a, first.weights.dtype), held))
+    numbers = jax.tree.map(jnp.where, held, known, first)
+    return Known(prior.values(numbers), jax.tree.map(lambda a: a > 0, marked))
