@@ -56,6 +56,7 @@ def step(
     held: Mixture | None = None,
     named: bool = True,
     partial: bool = False,
+    temperature: Any = 1.0,
 ) -> tuple[State, Info]:
     """Draw labels, assignments, missing values and parameters, given all others, in every chain.
 
@@ -68,10 +69,11 @@ def step(
         held: Booleans in the structure of one mixture: where true, parameters stay; None for none.
         named: Whether the prior tells components apart, so that their labels must move.
         partial: Whether some points count neither 0 nor 1.
+        temperature: See `sweep`.
     """
     labels_key, sweep_key = jax.random.split(key)
     mixtures = relabel(labels_key, state.mixtures, prior) if named else state.mixtures
-    return sweep(sweep_key, mixtures, table, prior, floor, held, partial=partial)
+    return sweep(sweep_key, mixtures, table, prior, floor, held, temperature, partial)
 
 
 def relabel(key: Array, mixtures: Mixture, prior: Any) -> Mixture:

@@ -25,9 +25,15 @@ class Arguments(NamedTuple):
     """Booleans in the structure of one mixture: true where parameters stay; None where none do."""
 
 
-@functools.partial(jax.jit, static_argnames=("n_steps", "named", "partial"))
+@functools.partial(jax.jit, static_argnames=("named", "partial"))
 def advance(
-    key: Array, mixtures: Mixture, arguments: Arguments, *, n_steps: int, named: bool, partial: bool
+    key: Array,
+    mixtures: Mixture,
+    arguments: Arguments,
+    temperatures: Float[Array, "s"],
+    *,
+    named: bool,
+    partial: bool,
 ) -> tuple[Mixture, Mixture, Float[Array, "c s"]]:
     """Take steps in every chain.
 
@@ -35,7 +41,7 @@ def advance(
         key: Random key.
         mixtures: Where the c chains stand.
         arguments: The posterior.
-        n_steps: s.
+        temperatures: Of s steps; see `gibbs.sweep`.
         named: Whether the prior tells components apart, so that their labels must move.
         partial: Whether some points count neither 0 nor 1.
 
@@ -45,12 +51,13 @@ def advance(
     """
     table, prior, floor, held = arguments
 
-    def step(state, key):
-        state, info = gibbs.step(key, state, table, prior, floor, held, named, partial)
+    def step(state, now):
+        key, temperature = now
+        state, info = gibbs.step(key, state, table, prior, floor, held, named, partial, temperature)
         return state, (info.references, info.log_likelihood)
 
     state, (draws, log_likelihood) = jax.lax.scan(
-        step, gibbs.init(mixtures), jax.random.split(key, n_steps)
+        step, gibbs.init(mixtures), (jax.random.split(key, len(temperatures)), temperatures)
     )
     draws, log_likelihood = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (draws, log_likelihood))
     return state.mixtures, draws, log_likelihood

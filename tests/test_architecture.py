@@ -50,7 +50,7 @@ CONFINED = {  # what may be imported where
     "arviz": set(),
     "arviz_base": {"convergence"},
     "arviz_stats": {"convergence"},
-    "pandas": {"selection"},
+    "pandas": {"evidence", "selection"},
     "polars": set(),
     "scipy": {"partitions", "quantiles", "quasi_newton", "relabelling", "standard_errors"},
 }

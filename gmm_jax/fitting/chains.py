@@ -24,6 +24,8 @@ STEPS = 1000
 MOST_CHAINS, FEWEST_CHAINS = 16, 4
 ROUNDS = 10
 """Between them progress is told, and an interrupt stops."""
+ANNEALED, LOWEST = 2, 0.1
+"""So many rounds are at temperatures below 1, from the lowest."""
 MARGIN = 5.0
 """In nats: see `_without_the_lost`."""
 WITNESSES = 8
@@ -49,11 +51,10 @@ def by_gibbs(
     mixtures = _starts(start_key, arguments, task.known, family=task.family, n_chains=n_chains)
     advance = functools.partial(
         mixture_gibbs.advance,
-        n_steps=length,
         named=named and k <= MOST_COMPONENTS,
         partial=task.partial,
     )
-    rounds, stopped = _rounds(run_key, advance, mixtures, arguments, _reporter(progress))
+    rounds, stopped = _rounds(run_key, advance, mixtures, arguments, length, _reporter(progress))
     draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
     if stopped:
         warn(f"interrupted after {log_likelihood.shape[1]} of {n_steps} draws of each chain.")
@@ -65,16 +66,24 @@ def _rounds(
     advance: Callable[..., Any],
     mixtures: Mixture,
     arguments: mixture_gibbs.Arguments,
+    length: int,
     report: Callable[[int], None],
 ) -> tuple[list[Any], bool]:
-    """Half as many rounds as count to warm up, then those; and whether they were interrupted."""
+    """Half as many rounds as count to warm up, then those; and whether they were interrupted.
+
+    In the first, the temperature rises, so that chains find the way from a bad start.
+    """
     rounds, warm_up = [], ROUNDS // 2
+    rise = np.geomspace(LOWEST, 1, ANNEALED * length)
+    temperatures = np.r_[rise, np.ones((warm_up + ROUNDS - ANNEALED) * length)]
+    temperatures = jnp.asarray(temperatures, arguments.floor.dtype)
     stakes = arguments.prior, arguments.table.sample_weight.sum()
     try:
         for i in range(warm_up + ROUNDS):
             own = jax.random.fold_in(key, i)
-            mixtures, *new = jax.block_until_ready(advance(own, mixtures, arguments))
-            if i == warm_up // 2:
+            now = temperatures[i * length : (i + 1) * length]
+            mixtures, *new = jax.block_until_ready(advance(own, mixtures, arguments, now))
+            if i == ANNEALED:
                 mixtures = _without_the_lost(own, mixtures, new[1][:, -1], *stakes)
             if i >= warm_up:
                 rounds.append(tuple(jax.device_get(new)))
