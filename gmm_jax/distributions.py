@@ -213,7 +213,7 @@ class MultivariateNormals(Independent):
         off = triangle_inverse(self.scale_tril) @ (value - self.mean)[..., None]
         d = self.mean.shape[-1]
         squared = (off[..., 0] ** 2).sum(-1)
-        return -0.5 * squared - _log_diagonal(self.scale_tril) - 0.5 * d * jnp.log(2 * jnp.pi)
+        return -0.5 * squared - log_diagonal(self.scale_tril) - 0.5 * d * jnp.log(2 * jnp.pi)
 
 
 @pytree
@@ -250,8 +250,8 @@ class InverseWishart(Independent):
         half, i = self.df / 2, jnp.arange(d)
         log_gamma_d = gammaln(half[..., None] - i / 2).sum(-1) + d * (d - 1) / 4 * jnp.log(jnp.pi)
         density = (
-            self.df * _log_diagonal(scale_tril)
-            - (self.df + d + 1) * _log_diagonal(tril)
+            self.df * log_diagonal(scale_tril)
+            - (self.df + d + 1) * log_diagonal(tril)
             - 0.5 * (ratio**2).sum((-1, -2))
             - half * d * jnp.log(2)
             - log_gamma_d
@@ -259,7 +259,8 @@ class InverseWishart(Independent):
         return jnp.where(jnp.isnan(density), -jnp.inf, density)
 
 
-def _log_diagonal(triangles: Array) -> Array:
+def log_diagonal(triangles: Array) -> Array:
+    """Sum of the logs of each triangle's diagonal."""
     return jnp.log(jnp.diagonal(triangles, axis1=-2, axis2=-1)).sum(-1)
 
 

@@ -32,20 +32,23 @@ class PosteriorFit(Result):
 
     prior: Any
     log_evidence: float
-    """Log probability density of the data, parameters integrated out, in nats; NaN for chains,
-    which don't tell."""
+    """Log probability density of the data, parameters integrated out, in nats, or a lower bound on
+    it; NaN for chains, which don't tell."""
     log_evidence_error: float
-    """Its standard error, in nats."""
+    """Its standard error, in nats; NaN for a bound."""
     effective_sample_size: float
     """How many independent draws the particles are worth: importance sampling counts by their
-    weights; SMC by their families, for the density at the data point where that is least; chains
-    by their autocorrelation, for the quantity in `convergence` where that is least."""
+    weights, variational inference by those that its draws lack; SMC by families, for the density at
+    the data point where that is least; chains by autocorrelation, for the quantity in
+    `convergence` where that is least."""
     pareto_k: float
     """Above 0.7 the weights cannot be trusted; NaN for SMC and chains, which have no such."""
     log_importance_weights: np.ndarray
     """Of every particle, up to a constant for the unit of the data; else all equal."""
     ordered: bool
     """Whether components were named by ascending mean, since the prior doesn't name them."""
+    lower_bound: bool = False
+    """Whether `log_evidence` is a lower bound, as variational inference gives it."""
     n_chains: int = 1
     """Of Markov chains the draws stand one chain after the other."""
     convergence: dict[str, Quality] | None = None

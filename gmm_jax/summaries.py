@@ -74,6 +74,11 @@ def _trust(fit: "PosteriorFit") -> list[str]:
             f"{count} {fit.n_draws} draws ({worst.ess_tail:.0f} in the tails), "
             f"R-hat {worst.r_hat:.3f} over {fit.n_chains} chains"
         ]
+    if fit.lower_bound:
+        return [
+            f"log evidence at least {fit.log_evidence:.4f} (a lower bound)",
+            f"{count} {fit.n_draws} draws, Pareto k {fit.pareto_k:.2f}",
+        ]
     return [
         f"log evidence {fit.log_evidence:.4f} (standard error {fit.log_evidence_error:.4f})",
         f"{count} {len(fit.log_importance_weights)} particles"

@@ -18,6 +18,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {
         "diagnostics",
         "distributions",
+        "divergences",
         "families",
         "labellings",
         "proportions",
@@ -29,7 +30,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"table"},
     {"landscape", "partitions", "priors", "relabelling"},
     {"quantiles"},
-    {"em", "ensemble", "gibbs", "importance", "nuts", "quasi_newton", "smc"},
+    {"em", "ensemble", "gibbs", "importance", "nuts", "quasi_newton", "smc", "variational"},
     {"chunked", "mixture_gibbs", "mixture_posterior", "mixture_tempering", "side_by_side"},
     {"mixture_nuts", "summaries"},
     {"relabelled_draws", "results"},
@@ -40,7 +41,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-KERNELS = ("em", "ensemble", "gibbs", "importance", "nuts", "smc")
+KERNELS = ("em", "ensemble", "gibbs", "importance", "nuts", "smc", "variational")
 CONFINED = {  # what may be imported where
     "genjax": {"models", "sampling"},
     "tensorflow_probability": {"models"},

@@ -17,6 +17,7 @@ SAMPLERS = {
     "smc": "tempered SMC",
     "gibbs": "Gibbs sampling",
     "nuts": "NUTS",
+    "variational": "variational inference",
 }
 COVARIANCE_TYPES = ("full", "tied", "diag", "tied_diag", "spherical")
 

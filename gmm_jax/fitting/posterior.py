@@ -12,6 +12,7 @@ from gmm_jax.fitting.arguments import SAMPLERS
 from gmm_jax.fitting.chains import by_gibbs, by_nuts
 from gmm_jax.fitting.particles import by_importance, by_smc
 from gmm_jax.fitting.task import Sampled, Task
+from gmm_jax.fitting.variational import by_variational
 from gmm_jax.mixture_posterior import MOST_COMPONENTS
 from gmm_jax.posterior_fit import PosteriorFit
 
@@ -42,6 +43,7 @@ def fit_posterior(
         "gibbs": lambda: by_gibbs(key, task, n_draws, n_chains, progress),
         "nuts": lambda: by_nuts(key, task, n_draws, n_chains),
         "smc": lambda: by_smc(key, task, n_draws),
+        "variational": lambda: by_variational(key, task, n_draws),
     }
     method, *others = _able(task) if method == "auto" else [method]
     sampled, reason = samplers[method](), f"Posterior by {SAMPLERS[method]}, {reason}"
@@ -55,13 +57,15 @@ def fit_posterior(
     details = sampled.details
     details["log_evidence"] -= float(weight @ task.frame.log_volume(points))
     draws = sampled.draws
+    if task.exchangeable and method != "variational":  # which names components once, not each time
+        draws = setting.each_in_order(draws)
     return PosteriorFit(
         data=points,
         sample_weight=weight,
         frame=task.frame,
         method=method,
         reason=f"{reason}; {sampled.story}.",
-        inside=setting.each_in_order(draws) if task.exchangeable else draws,
+        inside=draws,
         prior=prior,
         ordered=task.exchangeable,
         **details,

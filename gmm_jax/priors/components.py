@@ -50,6 +50,11 @@ class ComponentPrior(ABC):
         """Whether all components have the same prior (known hyperparameters only)."""
         return all(same_for_all(getattr(self, n), self.ranks.get(n, 1)) for n in self.supports)
 
+    @property
+    def conjugate(self) -> bool:
+        """Whether `given` is of its own kind, and `geometric_mean` of the components'."""
+        return type(self).geometric_mean is not ComponentPrior.geometric_mean
+
     def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Of every hyperparameter, written out for each component and feature."""
         return dict.fromkeys(self.supports, (n_components, *event_shape))
@@ -105,7 +110,7 @@ class ComponentPrior(ABC):
         total: Any = 0
         for name, site in self.sites().items():
             each = resolved(site, values).log_prob_each(values[name])
-            total = total + each.reshape(len(each), -1).sum(1)
+            total = total + by_component(each)
         return total
 
     @abstractmethod
@@ -145,6 +150,21 @@ class ComponentPrior(ABC):
         """The prior at hyperparameters drawn given `components`: itself where all are known."""
         return self
 
+    def geometric_mean(self) -> tuple[Any, Float[Array, "k"]]:
+        """The geometric mean of densities: exp E[log p(x)] over components drawn from this.
+
+        Returns:
+            Components whose densities these are, but for factors; and the logs of those.
+
+        Raises:
+            NotImplementedError: it is of no family of ours; conjugate priors have it.
+        """
+        raise NotImplementedError
+
+    def divergence(self, other: Any) -> Float[Array, "k"]:
+        """KL(this || another of its kind), in nats, of each component; see `geometric_mean`."""
+        raise NotImplementedError
+
     def improper(
         self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
     ) -> str | None:
@@ -158,6 +178,11 @@ class ComponentPrior(ABC):
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> Any:
         """The prior for `shift + scale * x` when this is that for x: the same unless it says so."""
         return self
+
+
+def by_component(each: Float[Array, "k ..."]) -> Float[Array, "k"]:
+    """Sum what entries contribute."""
+    return each.reshape(len(each), -1).sum(-1)
 
 
 def resolved(site: Any, values: dict[str, Array]) -> Any:

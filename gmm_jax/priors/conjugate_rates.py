@@ -4,14 +4,16 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import digamma
 from jaxtyping import ArrayLike, Float
 
+from gmm_jax import divergences
 from gmm_jax._pytree import pytree, rebuild
 from gmm_jax.distributions import IndependentGamma
 from gmm_jax.families import Exponential, Poisson
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.separable import Sums
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ComponentPrior, by_component
 
 
 class GammaRates(ComponentPrior):
@@ -31,6 +33,10 @@ class GammaRates(ComponentPrior):
         rates = jnp.maximum((after.shape - 1) / after.rate, jnp.finfo(after.rate.dtype).eps ** 2)
         rates = jnp.where(limits.held.rates, components.rates, rates)
         return rebuild(self.kind, rates=rates)
+
+    def divergence(self, other: Any) -> Float[Array, "k"]:
+        each = divergences.gamma(self.shape, self.rate, other.shape, other.rate)
+        return by_component(each)
 
 
 @pytree
@@ -64,6 +70,10 @@ class GammaPoisson(GammaRates):
         after = {"shape": self.shape + statistics.sums[0]}
         return self._with(after | {"rate": self.rate + components.counts(statistics)})
 
+    def geometric_mean(self) -> tuple[Poisson, Float[Array, "k"]]:
+        rates = jnp.exp(digamma(self.shape)) / self.rate
+        return rebuild(Poisson, rates=rates), by_component(rates - self.shape / self.rate)
+
 
 @pytree
 class GammaExponential(GammaRates):
@@ -94,6 +104,10 @@ class GammaExponential(GammaRates):
     def given(self, components: Exponential, statistics: Sums, floor: Float[Array, ""]) -> Any:
         after = {"shape": self.shape + components.counts(statistics)}
         return self._with(after | {"rate": self.rate + statistics.sums[0]})
+
+    def geometric_mean(self) -> tuple[Exponential, Float[Array, "k"]]:
+        log_masses = digamma(self.shape) - jnp.log(self.shape)
+        return rebuild(Exponential, rates=self.shape / self.rate), by_component(log_masses)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> Any:
         return self._with({"rate": self.rate * scale})

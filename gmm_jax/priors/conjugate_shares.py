@@ -2,17 +2,21 @@
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import digamma
 from jaxtyping import Float
 
+from gmm_jax import divergences
+from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import pytree, rebuild
 from gmm_jax.distributions import Dirichlet, IndependentBeta
 from gmm_jax.families import Bernoulli, Categorical
 from gmm_jax.families.categorical import Levels
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.separable import Sums, ratio
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ComponentPrior, by_component
 
 
 @pytree
@@ -57,6 +61,15 @@ class BetaBernoulli(ComponentPrior):
         ones, zeros = jnp.maximum(after.a - 1, 0), jnp.maximum(after.b - 1, 0)
         probs = ratio(ones, ones + zeros, components.probs)
         return rebuild(Bernoulli, probs=jnp.where(limits.held.probs, components.probs, probs))
+
+    def geometric_mean(self) -> tuple[Bernoulli, Float[Array, "k"]]:
+        ones, zeros = digamma(self.a), digamma(self.b)
+        log_masses = jnp.logaddexp(ones, zeros) - digamma(self.a + self.b)
+        return rebuild(Bernoulli, probs=jax.nn.sigmoid(ones - zeros)), by_component(log_masses)
+
+    def divergence(self, other: "BetaBernoulli") -> Float[Array, "k"]:
+        own, its = (jnp.stack([p.a, p.b], -1) for p in (self, other))
+        return by_component(divergences.dirichlet(own, its))
 
 
 @pytree
@@ -113,3 +126,11 @@ class DirichletCategorical(ComponentPrior):
         return components.mode(
             Sums(statistics.counts, (jnp.maximum(after.concentration - 1, 0),)), limits
         )
+
+    def geometric_mean(self) -> tuple[Categorical, Float[Array, "k"]]:
+        logs = digamma(self.concentration)
+        log_masses = log_sum_exp(logs, -1) - digamma(self.concentration.sum(-1))
+        return rebuild(Categorical, probs=jax.nn.softmax(logs, -1)), by_component(log_masses)
+
+    def divergence(self, other: "DirichletCategorical") -> Float[Array, "k"]:
+        return by_component(divergences.dirichlet(self.concentration, other.concentration))

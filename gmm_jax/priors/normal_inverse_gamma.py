@@ -5,14 +5,16 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import digamma
 from jaxtyping import ArrayLike, Float
 
+from gmm_jax import divergences
 from gmm_jax._pytree import pytree, rebuild
 from gmm_jax.distributions import IndependentInverseGamma, IndependentNormal
 from gmm_jax.families import Normal
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ComponentPrior, by_component
 
 
 @pytree
@@ -121,6 +123,17 @@ class NormalInverseGamma(ComponentPrior):
         scales = jnp.maximum(jnp.sqrt(rate / (after.shape + 1.5)), limits.floor)
         scales = jnp.where(limits.held.scales, components.scales, scales)
         return rebuild(Normal, means=means, scales=scales)
+
+    def geometric_mean(self) -> tuple[Normal, Float[Array, "k"]]:
+        scales = jnp.sqrt(self.rate / self.shape)
+        log_masses = (digamma(self.shape) - jnp.log(self.shape) - 1 / self.mean_count) / 2
+        return rebuild(Normal, means=self.mean, scales=scales), by_component(log_masses)
+
+    def divergence(self, other: "NormalInverseGamma") -> Float[Array, "k"]:
+        variances = divergences.gamma(self.shape, self.rate, other.shape, other.rate)
+        ratio = other.mean_count / self.mean_count
+        off = other.mean_count * self.shape / self.rate * (self.mean - other.mean) ** 2
+        return by_component(variances + (ratio - 1 - jnp.log(ratio) + off) / 2)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "NormalInverseGamma":
         moved = {"mean": shift + scale * self.mean, "rate": self.rate * scale**2}

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy.special import digamma
 from jaxtyping import ArrayLike, Float
 
+from gmm_jax import divergences
 from gmm_jax._checks import as_floats
-from gmm_jax._numerics import triangle
+from gmm_jax._numerics import triangle, triangle_inverse
 from gmm_jax._pytree import is_concrete, pytree, rebuild
-from gmm_jax.distributions import InverseWishart, MultivariateNormals
+from gmm_jax.distributions import InverseWishart, MultivariateNormals, log_diagonal
 from gmm_jax.families import MultivariateNormal
 from gmm_jax.families.incomplete import Incomplete
 from gmm_jax.families.limits import Limits
@@ -164,6 +166,26 @@ class NormalInverseWishart(ComponentPrior):
         covariances = (after.scale_matrix + outer) / (after.df + d + 2)[:, None, None]
         trils = jnp.where(limits.held.scale_trils, components.scale_trils, triangle(covariances))
         return rebuild(MultivariateNormal, means=means, scale_trils=trils)
+
+    def geometric_mean(self) -> tuple[MultivariateNormal, Float[Array, "k"]]:
+        d = self.mean.shape[-1]
+        halves = self.df[:, None] / 2
+        trils = triangle(self.scale_matrix / self.df[:, None, None])
+        each = digamma(halves - jnp.arange(d) / 2) - jnp.log(halves)
+        log_masses = (each.sum(-1) - d / self.mean_count) / 2
+        return rebuild(MultivariateNormal, means=self.mean, scale_trils=trils), log_masses
+
+    def divergence(self, other: "NormalInverseWishart") -> Float[Array, "k"]:
+        d = self.mean.shape[-1]
+        tril, its_tril = triangle(self.scale_matrix), triangle(other.scale_matrix)
+        inverse = triangle_inverse(tril)
+        log_ratio = 2 * (log_diagonal(tril) - log_diagonal(its_tril))
+        trace = (jnp.matmul(inverse, its_tril, precision="highest") ** 2).sum((-1, -2))
+        off = jnp.einsum("kij,kj->ki", inverse, self.mean - other.mean, precision="highest")
+        off = other.mean_count * self.df * (off**2).sum(-1)
+        ratio = other.mean_count / self.mean_count
+        covariances = divergences.inverse_wishart(self.df, other.df, log_ratio, trace, d)
+        return covariances + (d * (ratio - 1 - jnp.log(ratio)) + off) / 2
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "NormalInverseWishart":
         scales = scale * np.ones(self.scale_matrix.shape[-1])

@@ -56,6 +56,10 @@ class ProductPrior(ComponentPrior):
         return all(part.exchangeable for part in self.parts)
 
     @property
+    def conjugate(self) -> bool:
+        return all(part.conjugate for part in self.parts)
+
+    @property
     def typical_scale(self) -> np.ndarray:
         """The typical scales of the parts, 1 where they have none, in the order of the columns."""
         scales = np.ones(sum(np.size(c) for c in self.columns))
@@ -121,6 +125,15 @@ class ProductPrior(ComponentPrior):
     def log_prob_matched(self, components: Product) -> Float[Array, "k k"]:
         pairs = zip(self.parts, components.parts, strict=True)
         return functools.reduce(jnp.add, (part.log_prob_matched(own) for part, own in pairs))
+
+    def geometric_mean(self) -> tuple[Product, Float[Array, "k"]]:
+        parts, log_masses = zip(*(part.geometric_mean() for part in self.parts), strict=True)
+        whole = rebuild(Product, parts=parts, columns_of_parts=self.columns)
+        return whole, functools.reduce(jnp.add, log_masses)
+
+    def divergence(self, other: "ProductPrior") -> Float[Array, "k"]:
+        pairs = zip(self.parts, other.parts, strict=True)
+        return functools.reduce(jnp.add, (part.divergence(its) for part, its in pairs))
 
     def mode(self, components: Product, statistics: PartStatistics, limits: Limits) -> Product:
         rows = zip(self.parts, components.parts, statistics.parts, strict=True)
