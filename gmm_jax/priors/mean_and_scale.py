@@ -28,24 +28,17 @@ from gmm_jax.distributions import (
 )
 from gmm_jax.families import Normal
 from gmm_jax.families.normal import Moments
+from gmm_jax.priors.tables import Table
 
 NO_ROOM = 1e-9
 """Standard deviation, in the unit of the data, of a mean that is held."""
-CELLS = 128
-COARSE = 32
-ZOOMS = 5
-"""Times that the window is narrowed to where the density is, on a grid of `COARSE` cells."""
-DEPTH = 25.0
-"""Where the log density lies more than this below its peak, there is no cell."""
 
 
 @pytree
 class MeanAndScale:
     """Independent (mean, scale) pairs with a piecewise constant density of the log scale."""
 
-    low: Float[Array, "k ..."]
-    width: Float[Array, "k ..."]
-    log_mass: Float[Array, "k ... cells"]
+    log_scales: Table
     count: Float[Array, "k ..."]
     average: Float[Array, "k ..."]
     mean_prior: IndependentNormal
@@ -54,21 +47,12 @@ class MeanAndScale:
         self, key: Array, known: Float[Array, "k ..."] | None = None
     ) -> tuple[Float[Array, "k ..."], Float[Array, "k ..."]]:
         """Draw means and scales, or means given the scales that are `known` and not NaN."""
-        dtype = self.low.dtype
-        uniforms = jax.random.uniform(key, (2, *self.low.shape), dtype)
-        cumulative = jnp.cumsum(jnp.exp(self.log_mass), -1)
-        level = (uniforms[0] * cumulative[..., -1])[..., None]
-        below = cumulative <= level
-        cell = jnp.minimum(below.sum(-1), CELLS - 1)
-        reached = jnp.max(jnp.where(below, cumulative, 0), -1)
-        mass = jnp.maximum(jnp.min(jnp.where(below, jnp.inf, cumulative), -1) - reached, 1e-30)
-        within = jnp.clip((level[..., 0] - reached) / mass, 0, 1 - jnp.finfo(dtype).eps)
-        scales = jnp.exp(self.low + (cell + within) * self.width)
+        scales_key, means_key = jax.random.split(key)
+        scales = jnp.exp(self.log_scales.sample(scales_key))
         if known is not None:
             scales = jnp.where(jnp.isnan(known), scales, known)
-        centre, spread = _mean_given_scale(self.count, self.average, self.mean_prior, scales)
-        normals = jax.scipy.special.ndtri(jnp.maximum(uniforms[1], jnp.finfo(dtype).eps / 4))
-        return centre + spread * normals, scales
+        means = _mean_given_scale(self.count, self.average, self.mean_prior, scales)
+        return means.sample(means_key), scales
 
     def log_prob_matched(
         self, means: Float[Array, "k ..."], scales: Float[Array, "k ..."]
@@ -76,16 +60,10 @@ class MeanAndScale:
         """Log density of every pair (column) in the place of every other (row)."""
         k = means.shape[0]
         place = jax.tree.map(lambda a: a[:, None], self)
-        position = (jnp.log(scales) - place.low) / place.width
-        cell = jnp.clip(jnp.floor(position).astype(int), 0, CELLS - 1)
-        table = self.log_mass.reshape(-1, CELLS)
-        entry = jnp.arange(table.shape[0]).reshape(place.low.shape)
-        mass = table[entry, cell]
-        mass = jnp.where((position >= 0) & (position < CELLS), mass, -jnp.inf)
-        centre, spread = _mean_given_scale(place.count, place.average, place.mean_prior, scales)
-        standardised = (means - centre) / spread
-        log_mean = -0.5 * standardised**2 - jnp.log(spread) - 0.5 * jnp.log(2 * jnp.pi)
-        terms = mass - jnp.log(place.width) - jnp.log(scales) + log_mean
+        given = _mean_given_scale(place.count, place.average, place.mean_prior, scales)
+        log_mean = given.log_prob_each(jnp.broadcast_to(means, given.mean.shape))
+        log_scales = jnp.log(scales)
+        terms = self.log_scales.log_prob_matched(log_scales) - log_scales + log_mean
         return terms.reshape(k, k, -1).sum(-1)
 
 
@@ -130,23 +108,8 @@ def mean_and_scale(
     lowest = jnp.full(average.shape, jnp.log(floor), dtype)
     highest = jnp.maximum(jnp.maximum(typical, reference), lowest) + tail
 
-    def tabulate(low, high, cells):
-        width = (high - low) / cells
-        middles = jnp.arange(cells, dtype=dtype) + 0.5
-        return width, log_density(low[..., None] + middles * width[..., None])
-
-    def zoom(_, window):
-        low, high = window
-        width, values = tabulate(low, high, COARSE)
-        inside = values > values.max(-1, keepdims=True) - DEPTH
-        first = jnp.argmax(inside, -1)
-        last = COARSE - 1 - jnp.argmax(inside[..., ::-1], -1)
-        return jnp.maximum(low + (first - 1) * width, lowest), low + (last + 2) * width
-
-    low, high = jax.lax.fori_loop(0, ZOOMS, zoom, (lowest, highest))
-    width, values = tabulate(low, high, CELLS)
-    log_mass = jax.nn.log_softmax(values, -1)
-    return MeanAndScale(low, width, log_mass, count, average, mean_prior)
+    table = Table.of(log_density, lowest, highest)
+    return MeanAndScale(table, count, average, mean_prior)
 
 
 def _log_prior(scale_prior, u):
@@ -164,10 +127,10 @@ def _typical_and_tail(scale_prior):
 
 
 def _mean_given_scale(count, average, mean_prior, scales):
-    """Mean and standard deviation of the normal conditional of the mean."""
+    """The normal conditional of the mean."""
     trust = (scales / mean_prior.scale) ** 2
     centre = (count * average + trust * mean_prior.mean) / (count + trust)
-    return centre, scales / jnp.sqrt(count + trust)
+    return IndependentNormal(centre, scales / jnp.sqrt(count + trust))
 
 
 def draw_unheld(
