@@ -522,7 +522,7 @@ assert exact_shares[0] < 1e-40
 
 # %% [markdown]
 # But three components need not be three *kinds*. Of the draws with $K = 3$, four fifths leave one
-# component without any box: .79 of the probability is on two kinds that hold data. (Exactly: two
+# component without any box: .80 of the probability is on two kinds that hold data. (Exactly: two
 # components' worth of ways to divide the boxes, over all ways.)
 
 # %%
@@ -530,6 +530,7 @@ ways_light, ways_heavy = divide(light, 2), divide(heavy, 2)
 light_in_two, heavy_in_two = ways_light[2] - 2 * ways_light[1], ways_heavy[2] - 2 * ways_heavy[1]
 two = 6 * ways_light[1] * ways_heavy[1]  # which component is light, which heavy, which empty
 three = 3 * (light_in_two * ways_heavy[1] + ways_light[1] * heavy_in_two)
+assert round(two / (two + three), 2) == 0.80
 occupied = fits[3].occupied()
 print(f"K = 3, two kinds hold data: exactly {two / (two + three):.4f}, by fit {occupied[2]:.4f}")
 assert abs(occupied[2] - two / (two + three)) < 5 * math.sqrt(0.25 / 2000)
