@@ -7,6 +7,7 @@ from modes import CASES, repeat
 from gmm_jax.convergence import AGREE
 
 
+@pytest.mark.slow
 def test_both_explanations_matter_by_enumeration():
     """And nothing else does: the middle clumps are never together."""
     case = CASES["uneven, 12 points"]
