@@ -60,18 +60,25 @@ def pareto_k(log_importance_weights: Float[Array, "s"]) -> Float[Array, ""]:
     return jnp.where(excess[-1] > 0, shape, -jnp.inf)
 
 
+FEW_FAMILIES = 10
+
+
 def effective_among_families(
     values: Float[Array, "s m"], families: Int[Array, "s"]
 ) -> Float[Array, "m"]:
     """How many independent draws would tell the mean of each column as well; at most s.
 
     Draws of one family depend on each other, as far as their common origin still shows: the
-    variance of a mean is the sum over families of (sum of deviations)^2 / s^2.
+    variance of a mean is the sum over families of (sum of deviations)^2 / s^2. Few families can't
+    tell how much they differ, a single one not at all, since deviations sum to zero; so, where s^2
+    over the sum of their squared sizes is below 10, draws are worth no more than that.
     """
     size = values.shape[0]
     off = values - values.mean(0)
-    _, rank = jnp.unique(families, return_inverse=True, size=size)
+    _, rank, sizes = jnp.unique(families, return_inverse=True, return_counts=True, size=size)
+    n_families = size**2 / jnp.sum(sizes.astype(values.dtype) ** 2)
+    most = jnp.where(n_families < FEW_FAMILIES, n_families, size)
     by_family = jnp.zeros_like(off).at[rank].add(off)
     within, between = (off**2).sum(0), (by_family**2).sum(0)
     ratio = within / jnp.where(between > 0, between, 1)
-    return jnp.where(between > 0, jnp.minimum(size * ratio, size), size)
+    return jnp.minimum(jnp.where(between > 0, size * ratio, size), most)

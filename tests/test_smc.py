@@ -99,6 +99,15 @@ def test_effective_size_of_copies_and_of_singles():
     np.testing.assert_allclose(copies, 40, rtol=1e-4)
 
 
+@pytest.mark.parametrize("sizes", [[120], [60, 60], [100, 10, 10]])
+def test_few_families_are_worth_no_more_draws(sizes):
+    """However alike their means are: a single family's deviations sum to zero."""
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(120, 2)))
+    families = jnp.repeat(jnp.arange(len(sizes)), jnp.array(sizes))
+    effective = diagnostics.effective_among_families(values, families)
+    assert np.all(effective <= 120**2 / np.sum(np.square(sizes)) + 1e-3)
+
+
 # `fit` with method "smc".
 
 
