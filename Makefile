@@ -39,7 +39,7 @@ demo: $(READY) ## solve the mystery of the bentos
 test: $(READY) ## run the tests, and every example in the documentation
 	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
-slow: $(READY) ## run the long calibration runs
+slow: $(READY) ## run the long tests: calibrations, notebooks, several processes
 	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS) tests
 
 lint: $(READY) ## check style and types

@@ -38,14 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
     prior = parser.add_argument_group(
         "prior (with --posterior)",
-        "Dirichlet weights, normal means, gamma standard deviations; in the data's unit. What is "
-        "left out comes from the data and is printed.",
+        "Dirichlet weights, normal means, gamma standard deviations, in the data's unit; by "
+        "default a weakly informative prior from the centre and spread of the data.",
     )
     prior.add_argument("--concentration", type=float, default=1.0, help="of the Dirichlet (1)")
-    prior.add_argument("--prior-mean", type=float, help="expected mean (the data's middle)")
-    prior.add_argument("--prior-mean-scale", type=float, help="its uncertainty (half the range)")
+    prior.add_argument("--prior-mean", type=float, help="expected mean")
+    prior.add_argument("--prior-mean-scale", type=float, help="its uncertainty")
     prior.add_argument("--prior-shape", type=float, default=2.0, help="of the gamma (2)")
-    prior.add_argument("--prior-rate", type=float, help="of the gamma (10 components / range)")
+    prior.add_argument("--prior-rate", type=float, help="of the gamma")
     return parser
 
 
@@ -57,38 +57,29 @@ def _fit_file(options: argparse.Namespace) -> None:
 
     from gmm_jax import fit
 
-    prior = _prior(options, data) if options.posterior else None
+    prior = _prior(options) if options.posterior else None
     key = jax.random.key(options.seed)
     result = fit(data, options.components, prior=prior, key=key)
     print(f"{len(data)} points of {', '.join(names)}")
-    if prior is not None:
-        own = prior.components
-        print(
-            f"prior: weights ~ Dirichlet({options.concentration:g}), means ~ "
-            f"Normal({own.mean:.6g}, {own.mean_scale:.6g}), standard deviations ~ "
-            f"Gamma(shape {own.shape:.6g}, rate {own.rate:.6g})"
-        )
     print(result)
     if options.plot:
         _save(result, options.plot, names[0])
 
 
-def _prior(options: argparse.Namespace, data: np.ndarray) -> Any:
-    """The prior asked for; what is left out is wide compared with the data."""
+def _prior(options: argparse.Namespace) -> Any:
+    """The prior asked for."""
     from gmm_jax import DirichletNormalGamma
 
-    width = float(np.ptp(data))
-    if width == 0:
-        width = 1.0
     given = {
-        "mean": (options.prior_mean, float(np.min(data)) + width / 2),
-        "mean_scale": (options.prior_mean_scale, width / 2),
-        "rate": (options.prior_rate, 10 * options.components / width),
+        "mean": options.prior_mean,
+        "mean_scale": options.prior_mean_scale,
+        "rate": options.prior_rate,
     }
-    chosen = {name: default if value is None else value for name, (value, default) in given.items()}
-    return DirichletNormalGamma(
-        concentration=options.concentration, shape=options.prior_shape, **chosen
-    )
+    if all(value is None for value in given.values()):
+        return "default"
+    if any(value is None for value in given.values()):
+        raise ValueError("give --prior-mean, --prior-mean-scale and --prior-rate, or none of them.")
+    return DirichletNormalGamma(options.concentration, shape=options.prior_shape, **given)
 
 
 def _save(result: Any, path: str, label: str) -> None:

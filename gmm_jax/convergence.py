@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gmm_jax.families.kinds import named
+
 AGREE = 1.01
 """Chains whose R-hat is above do not agree yet."""
 TAILS = 0.1
@@ -69,8 +71,23 @@ def worst(found: dict[str, Quality]) -> Quality:
     return Quality(float(r_hat), *(float(np.nanmin(rows[:, i])) for i in (1, 2)))
 
 
-def tree(groups: dict[str, dict[str, np.ndarray]], dims: dict[str, list[str]]) -> Any:
-    """ArviZ's tree of these groups of arrays by name."""
+def tree(fit: Any, log_likelihood: bool) -> Any:
+    """ArviZ's tree of a fit's draws."""
     from arviz_base import from_dict
 
+    def by_chain(array: Any) -> np.ndarray:
+        array = np.asarray(array)
+        return array.reshape(fit.n_chains, -1, *array.shape[1:])
+
+    posterior = {"weights": by_chain(fit.draws.weights)}
+    dims = {"weights": ["component"]}
+    for name, values in named(fit.draws.components).items():
+        posterior[name] = by_chain(values)
+        features = [f"{name}_{axis}" for axis in range(values.ndim - 2)]
+        dims[name] = ["component", *features]
+    groups = {"posterior": posterior, "observed_data": {"x": np.asarray(fit.data)}}
+    dims["x"] = ["point", "feature"][: fit.data.ndim]
+    if log_likelihood:
+        density = fit.log_likelihood_by_draw()
+        groups["log_likelihood"] = {"x": by_chain(density)}
     return from_dict(groups, dims=dims)

@@ -1,7 +1,7 @@
 """What sampling the posterior returns: draws, which answer what a point estimate answers."""
 
 import functools
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from gmm_jax import partitions, relabelling
-from gmm_jax._numerics import categorical, log_sum_exp, safe_log
+from gmm_jax import convergence, partitions, posterior_means, predictive_checks, relabelling
+from gmm_jax._numerics import categorical, safe_log
 from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
 from gmm_jax.convergence import Quality
 from gmm_jax.mixture import Mixture
+from gmm_jax.predictive_checks import PredictiveCheck
 from gmm_jax.relabelled_draws import Relabelled
 from gmm_jax.results import Result
 from gmm_jax.summaries import describe_draws
@@ -73,6 +74,12 @@ class PosteriorFit(Result):
         points, _ = self._enter(data)
         return jax.vmap(lambda mixture: mixture.responsibilities(points))(self._seeing(points))
 
+    def log_likelihood_by_draw(self) -> Float[np.ndarray, "s n"]:
+        """Log density of each point under each draw, in the data's unit."""
+        points, _ = self._enter(None)
+        logs = np.asarray(posterior_means.log_density(self._seeing(points), points))
+        return logs - np.asarray(self.frame.log_volume(self.data))
+
     def occupied(self) -> np.ndarray:
         """Posterior probability that 0, 1, ... k components hold any of the data, (k + 1,).
 
@@ -83,7 +90,9 @@ class PosteriorFit(Result):
         count = max(1, min(self.n_draws, 2000, 2**24 // (points.shape[0] * k)))
         picked = np.linspace(0, self.n_draws - 1, count).astype(int)
         draws = jax.tree.map(lambda a: jnp.asarray(a[picked]), self._seeing(points))
-        counts = _number_occupied(jax.random.key(0), draws, points, self.sample_weight > 0)
+        counts = posterior_means.number_occupied(
+            jax.random.key(0), draws, points, self.sample_weight > 0
+        )
         return np.bincount(np.asarray(counts), minlength=k + 1) / count
 
     def sample(self, key: Array, n: int) -> tuple[Array, Array]:
@@ -122,7 +131,7 @@ class PosteriorFit(Result):
             >>> import gmm_jax
             >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
             >>> data = [348, 352, 350, 498, 502, 500]
-            >>> fitted = gmm_jax.fit(data, 2, prior=prior, n_particles=1000)
+            >>> fitted = gmm_jax.fit(data, 2, prior=prior, n_draws=1000)
             >>> fitted.relabel("stephens").told_apart
             True
         """
@@ -136,7 +145,7 @@ class PosteriorFit(Result):
         if self.ordered:
             points, _ = self._enter(None)
             seen = relabelling.view(self._seeing(points), points, self.sample_weight)
-            log_prior = _log_prior(self.prior, self.draws)
+            log_prior = posterior_means.log_prior(self.prior, self.draws)
             permutation = relabelling.permutations(method, self.inside, seen, log_prior)
             doubt = relabelling.doubt(seen, permutation)
         draws = jax.tree.map(jnp.asarray, relabelling.permuted(self.draws, permutation))
@@ -193,7 +202,7 @@ class PosteriorFit(Result):
             >>> import gmm_jax
             >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
             >>> data = [348, 352, 350, 498, 502, 500]
-            >>> fitted = gmm_jax.fit(data, 2, prior=prior, n_particles=1000)
+            >>> fitted = gmm_jax.fit(data, 2, prior=prior, n_draws=1000)
             >>> fitted.partition()
             array([0, 0, 0, 1, 1, 1])
         """
@@ -225,7 +234,7 @@ class PosteriorFit(Result):
         draws, block = self._seeing(points), max(1, 2**24 // self.n_draws)
         parts = [
             np.quantile(
-                np.asarray(_log_density(draws, points[i : i + block])),
+                np.asarray(posterior_means.log_density(draws, points[i : i + block])),
                 [(1 - mass) / 2, 0.5, (1 + mass) / 2],
                 axis=0,
             )
@@ -233,6 +242,45 @@ class PosteriorFit(Result):
         ]
         logs = np.concatenate(parts, axis=1) - self.frame.log_volume(points)
         return tuple(np.asarray(part).reshape(batch) for part in np.exp(logs))
+
+    def check(
+        self,
+        statistics: dict[str, Callable[[Any], Any]] | None = None,
+        n_replicates: int = 500,
+        key: Array | None = None,
+    ) -> PredictiveCheck:
+        """Compare the data with data sets that the posterior predicts.
+
+        Args:
+            statistics: Functions of a data set, (n,) or (n, d), by name, each returning a number;
+                by default mean, standard deviation, skewness, least and largest value of each
+                column.
+            n_replicates: How many data sets.
+            key: Random key; `jax.random.key(0)` if left out.
+
+        Returns:
+            Each statistic of the data and of the replicates, and the share of these above it:
+            print it for a table.
+        """
+        asked = statistics, n_replicates, jax.random.key(0) if key is None else key
+        return predictive_checks.compare(self.draws, self.data, self.sample_weight, *asked)
+
+    def to_arviz(self, log_likelihood: bool = True) -> Any:
+        """The draws as ArviZ's tree of chains, draws and components.
+
+        Args:
+            log_likelihood: Whether to add the log density of each point under each draw, n numbers
+                a draw, for `arviz.loo` and the like.
+
+        Example:
+            >>> import gmm_jax
+            >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
+            >>> data = [348, 352, 350, 498, 502, 500]
+            >>> tree = gmm_jax.fit(data, 2, prior=prior, n_draws=1000).to_arviz()
+            >>> sorted(tree.posterior.data_vars)
+            ['means', 'scales', 'weights']
+        """
+        return convergence.tree(self, log_likelihood)
 
     def _seeing(self, points: Array) -> Mixture:
         """The draws as they see points some of whose entries may be missing."""
@@ -242,7 +290,7 @@ class PosteriorFit(Result):
         return rebuild(Mixture, weights=self.inside.weights, components=components.incomplete())
 
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
-        log_joint, effective = _mean_log_joint(self._seeing(points), points)
+        log_joint, effective = posterior_means.mean_log_joint(self._seeing(points), points)
         rare = int((effective < FEWEST_DRAWS).sum())
         if rare:
             warn(
@@ -252,55 +300,3 @@ class PosteriorFit(Result):
                 f"Add such points to the data and fit again to be sure."
             )
         return log_joint
-
-
-@jax.jit
-def _mean_log_joint(draws: Mixture, points: Array) -> tuple[Float[Array, "n k"], Float[Array, "n"]]:
-    """Log of the mean, over draws, of weight times density; a block of draws at a time.
-
-    Also how many draws the mean of the density is worth at each point, (sum p)^2 / sum p^2.
-    """
-    n_draws, k = draws.weights.shape
-    block = min(max(1, 2**22 // (points.shape[0] * k)), n_draws)
-    nothing = jnp.full((points.shape[0], k), -jnp.inf, points.dtype)
-    none = nothing[:, 0]
-
-    def add(i, sums):
-        total, squares = sums
-        index = jnp.minimum(i * block + jnp.arange(block), n_draws - 1)
-        log_joint = jax.vmap(lambda m: m.log_joint(points))(jax.tree.map(lambda a: a[index], draws))
-        new = (i * block + jnp.arange(block) < n_draws)[:, None, None]
-        log_joint = jnp.where(new, log_joint, -jnp.inf)
-        log_squares = log_sum_exp(2 * log_sum_exp(log_joint, -1), 0)
-        return (
-            jnp.logaddexp(total, log_sum_exp(log_joint, 0)),
-            jnp.logaddexp(squares, log_squares),
-        )
-
-    total, squares = jax.lax.fori_loop(0, -(-n_draws // block), add, (nothing, none))
-    effective = jnp.exp(2 * log_sum_exp(total, -1) - squares)
-    return total - math.log(n_draws), effective
-
-
-@jax.jit
-def _log_density(draws: Mixture, points: Array) -> Float[Array, "s n"]:
-    return jax.vmap(lambda mixture: mixture.log_prob(points))(draws)
-
-
-@jax.jit
-def _log_prior(prior: Any, draws: Mixture) -> Float[Array, "s"]:
-    return jax.vmap(prior.log_prob)(draws)
-
-
-@jax.jit
-def _number_occupied(key: Array, draws: Mixture, points: Array, real: Array) -> Int[Array, "s"]:
-    """How many components points are assigned to, in one draw of the assignments a mixture."""
-    n_draws, k = draws.weights.shape
-    uniforms = jax.random.uniform(key, (n_draws, points.shape[0]), points.dtype)
-
-    def count(mixture, uniform):
-        assignments = categorical(uniform, mixture.log_joint(points))
-        held = (assignments[:, None] == jnp.arange(k)) & real[:, None]
-        return held.any(0).sum()
-
-    return jax.vmap(count)(draws, uniforms)

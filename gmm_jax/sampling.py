@@ -1,6 +1,7 @@
 """Condition any generative function on data: draws of the choices left open."""
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -35,7 +36,7 @@ def sample(
     method: str = "auto",
     supports: dict[str, Any] | None = None,
     n_chains: int = 4,
-    n_draws: int = 1000,
+    n_draws: int = 4000,
     n_warmup: int = 1000,
     n_particles: int | None = None,
     accept: float = 0.9,
@@ -53,12 +54,12 @@ def sample(
         method: "nuts", the No-U-Turn sampler; "smc", particles that go from the model's prior to
             the posterior, which find several modes and give the evidence; "importance", draws from
             the prior by weight, for a handful of choices or discrete ones; "auto" takes NUTS where
-            it can.
+            it can, and SMC where the chains of NUTS don't agree.
         supports: What choices may be, by address ("obs/mean"), where the model doesn't tell or
             more is known: "real", "positive", "unit", "simplex", "covariance", "ordered" (numbers
             that ascend, which gives components their names), or a pair (low, high).
         n_chains: Chains of NUTS.
-        n_draws: How many draws to keep: of every chain of NUTS, of all particles otherwise.
+        n_draws: How many draws to keep, of all chains together.
         n_warmup: Draws that NUTS learns from, and throws away, in every chain.
         n_particles: How many for the other methods.
         accept: Acceptance probability that NUTS aims for; higher makes smaller steps.
@@ -92,16 +93,20 @@ def sample(
         if count < 1:
             raise ValueError(f"{name} must be above zero, got {count}.")
     key = jax.random.key(0) if key is None else key
-    method, target, why = _chosen(method, model, args, constraints, supports or {})
-    n_particles = PARTICLES.get(method, 0) if n_particles is None else n_particles
+    asked, supports = method, supports or {}
+    method, target, why = _chosen(method, model, args, constraints, supports)
+    n_importance, n_tempered = (n_particles or PARTICLES[m] for m in ("importance", "smc"))
     if method == "importance":
-        posterior = _by_importance(key, model, constraints, args, n_particles, n_draws, why)
-    elif method == "smc":
-        posterior = _by_smc(key, target, n_particles, n_draws, why)
-    else:
-        posterior = _by_nuts(key, target, n_chains, n_draws, n_warmup, accept, why)
-        if problem := posterior.verdict():
-            warn(f"The No-U-Turn sampler is not to be trusted yet: {problem}")
+        return _by_importance(key, model, constraints, args, n_importance, n_draws, why)
+    if method == "smc":
+        return _by_smc(key, target, n_tempered, n_draws, why)
+    posterior = _by_nuts(key, target, n_chains, n_draws, n_warmup, accept, why)
+    problem = posterior.verdict()
+    if problem and asked == "auto" and "ordered" not in supports.values():
+        why = f"since NUTS did not do ({problem.partition(':')[0]})"
+        return _by_smc(key, target, n_tempered, n_draws, why)
+    if problem:
+        warn(f"The No-U-Turn sampler is not to be trusted yet: {problem}")
     return posterior
 
 
@@ -119,6 +124,11 @@ def _chosen(
         if method != "auto":
             raise
         return "importance", None, f"because {str(error).rstrip('.')}"
+    if method == "smc" and "ordered" in supports.values():
+        raise ValueError(
+            "method='smc' goes from the model's own prior, which is not ordered: use "
+            "method='nuts', or leave 'ordered' out of supports and sort the draws."
+        )
     if method != "auto":
         return method, target, "as asked"
     return "nuts", target, "since all open choices vary continuously"
@@ -131,19 +141,20 @@ def _by_nuts(
 
     start_key, key = jax.random.split(key)
     starts, sound = _starts(start_key, target, n_chains)
+    n_steps = math.ceil(n_draws / n_chains)
     if not np.all(sound):
         raise ValueError(
             "constraints have density zero (or NaN) under every draw tried from the model: check "
             "the data's unit and the model's prior, or use method='smc'."
         )
     positions, info = nuts.run(
-        key, log_density, target, starts, n_warmup=n_warmup, n_draws=n_draws, accept=accept
+        key, log_density, target, starts, n_warmup=n_warmup, n_draws=n_steps, accept=accept
     )
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), positions)
     return ModelPosterior(
         draws=jax.device_get(_choices(flat, target)),
         method="nuts",
-        reason=f"NUTS {why}: {n_chains} chains of {n_draws} draws after {n_warmup} of warm-up.",
+        reason=f"NUTS {why}: {n_chains} chains of {n_steps} draws after {n_warmup} of warm-up.",
         n_chains=n_chains,
         n_divergent=int(info.diverging.sum()),
     )

@@ -16,7 +16,6 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"_warnings", "_data", "_loop", "_numerics", "_pytree", "_table", "datasets"},
     {"_checks", "_chunks", "_sets"},
     {
-        "convergence",
         "diagnostics",
         "distributions",
         "divergences",
@@ -26,7 +25,8 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
         "resampling",
         "transforms",
     },
-    {"initial", "mixture"},
+    {"convergence", "initial", "mixture"},
+    {"posterior_means", "predictive_checks"},
     {"table"},
     {"landscape", "partitions", "priors", "relabelling"},
     {"quantiles"},

@@ -1,10 +1,11 @@
 """`fit(method="gibbs")`: exact answers, missing values, known parameters, weights, interrupts."""
 
+import arviz_stats
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 import gmm_jax
 from gmm_jax import (
@@ -58,6 +59,44 @@ def test_chains_say_how_far_they_can_be_trusted(of_bentos):
     assert "R-hat 1.00" in str(of_bentos)
     assert "16 Gibbs chains of 1000 draws" in of_bentos.reason
     assert np.isnan(of_bentos.log_evidence)
+
+
+def test_arviz_reads_the_draws(of_bentos, bentos):
+    """Shapes, and what its leave-one-out estimate makes of them against its definition."""
+    tree = of_bentos.to_arviz()
+    assert dict(tree.posterior.sizes) == {"chain": 16, "draw": 1000, "component": 2}
+    means = np.asarray(of_bentos.draws.components.means)
+    np.testing.assert_array_equal(tree.posterior["means"].values.reshape(-1, 2), means)
+    logs = np.asarray(tree.log_likelihood["x"]).reshape(-1, 20)
+    scales = of_bentos.draws.components.scales
+    own = Mixture(of_bentos.draws.weights[7], Normal(means[7], scales[7]))
+    np.testing.assert_allclose(logs[7], own.log_prob(bentos), rtol=1e-4, atol=1e-4)
+    # p(x_i | others) is the harmonic mean over draws of p(x_i | draw).
+    by_hand = -(special.logsumexp(-logs.astype(float), axis=0) - np.log(len(logs)))
+    assert arviz_stats.loo(tree).elpd == pytest.approx(by_hand.sum(), abs=0.05)
+
+
+def test_the_model_predicts_data_like_these(of_bentos, bentos):
+    """Replicated means have the mean and spread that draws and sampling give; ties count half."""
+    check = of_bentos.check({"mean": np.mean, "one": lambda points: 1.0}, n_replicates=2000)
+    weights, components = of_bentos.draws.weights, of_bentos.draws.components
+    centre = np.sum(weights * components.means, 1)
+    within = np.sum(weights * (components.means**2 + components.scales**2), 1) - centre**2
+    spread = np.sqrt(centre.var() + within.mean() / 20)
+    got = check.replicated["mean"]
+    assert check.observed["mean"] == np.mean(bentos)
+    assert got.mean() == pytest.approx(centre.mean(), abs=5 * spread / np.sqrt(2000))
+    assert got.std() == pytest.approx(spread, rel=0.1)
+    assert check.pvalues["one"] == 0.5
+    assert "standard deviation" in str(of_bentos.check(n_replicates=50))
+
+
+def test_replicates_want_whole_copies(bentos, tutorial_prior):
+    fitted = gmm_jax.fit(
+        [1.0, 2.0, 5.0], 1, prior="default", sample_weight=[0.5, 1, 1], n_draws=500
+    )
+    with pytest.raises(ValueError, match="fractional sample_weight"):
+        fitted.check()
 
 
 def test_an_interrupt_keeps_what_was_drawn(bentos, tutorial_prior, monkeypatch):

@@ -97,6 +97,7 @@ def test_chunks_have_the_path_of_the_array(case, x64):
 FROM_A_SAMPLE = {"family": Normal, "n_restarts": 3, "sample_size": 200}  # compiled once for all
 
 
+@pytest.mark.slow
 def test_starts_come_from_a_sample(x64):
     """Of 200 rows: another start, near the same optimum."""
     points, weight = table()

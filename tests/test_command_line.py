@@ -70,6 +70,7 @@ def test_fits_a_file_and_saves_a_picture(table, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_posterior_with_the_prior_of_the_tutorial(table, capsys):
     path = table("\n".join(map(str, BENTOS)))
     prior = ["--prior-mean", "400", "--prior-mean-scale", "50", "--prior-rate", "1"]
@@ -77,4 +78,9 @@ def test_posterior_with_the_prior_of_the_tutorial(table, capsys):
     printed = capsys.readouterr().out
     evidence = float(printed.split("log evidence ")[1].split()[0])
     assert evidence == pytest.approx(-68.520791, abs=0.03)
-    assert "Normal(400, 50)" in printed
+
+
+def test_part_of_a_prior_is_asked_for(table, capsys):
+    path = table("1\n2\n5\n")
+    assert main([path, "--posterior", "--prior-mean", "3"]) == 1
+    assert "or none of them" in capsys.readouterr().err

@@ -54,6 +54,7 @@ def test_each_set_has_the_optimum_of_fit(family, d, x64):
 MIXED = Product.of(Normal, Poisson)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

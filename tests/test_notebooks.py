@@ -21,6 +21,7 @@ def no_windows(monkeypatch, tmp_path):
     plt.switch_backend(backend)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, no_windows, tmp_path):
     runpy.run_path(str(path), run_name="__main__")

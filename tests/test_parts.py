@@ -170,6 +170,7 @@ def test_student_t_reaches_the_maximum_of_its_likelihood(x64):
     np.testing.assert_allclose(result.mixture.components.dfs, dfs, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_parts_work_inside_generative_functions():
     from genjax import seed
 

@@ -243,6 +243,7 @@ def test_a_fit_of_two_features_predicts_one_from_the_other():
                                spread * stats.norm.ppf(0.75), rtol=1e-3)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_regions_of_skewed_and_bounded_components(x64):
     mixture = Mixture([0.6, 0.4], Gamma([3.0, 40.0], [1.0, 2.0]))
     (a, b), (c, d) = mixture.hdr(0.8)
@@ -273,6 +274,7 @@ def test_regions_of_counts_are_runs_of_the_most_probable(x64):
     assert spiked.hdr(0.2) == [(0.0, 0.0)]
 
 
+@pytest.mark.slow
 def test_mixed_tables_split_into_what_is_known_and_the_rest(x64):
     normal = MultivariateNormal.from_covariances(
         [[0.0, 1.0], [3.0, -1.0]], [[[2.0, 0.8], [0.8, 1.0]], [[1.0, -0.3], [-0.3, 0.5]]]

@@ -38,6 +38,14 @@ def test_a_prior_for_any_family():
     np.testing.assert_allclose(names["mode"].mixture.components.rates, [1, 9.5], atol=0.6)
 
 
+def test_draws_without_labels():
+    names = run('method="gibbs"')
+    assert names["chains"].convergence["log likelihood"].r_hat < 1.01
+    assert np.all(names["low"] < names["middle"])
+    assert np.all(names["middle"] < names["high"])
+    assert set(names["tree"].posterior.data_vars) == {"weights", "means", "scales"}
+
+
 def test_a_density_of_your_own():
     names = run("Wrapped.of")
     fitted = gmm_jax.fit(names["waits"], 2, family=names["family"]).mixture
@@ -60,12 +68,13 @@ def test_marble_factories():
 
 
 def test_a_model_of_your_own():
-    names = run("importance_resample")
-    spread = np.sqrt(101)
-    components = [np.exp(-((4.2 - m) ** 2) / 202) / (spread * np.sqrt(2 * np.pi)) for m in (0, 5)]
-    exact = np.log(0.3 * components[0] + 0.7 * components[1])
-    sample = names["sample"]
-    assert abs(sample.log_evidence - exact) < 5 * sample.log_evidence_error
+    names = run("gmm_jax.sample(shifted")
+    # The shift has a normal posterior for each component that the point may be of.
+    odds = np.array([0.3, 0.7]) * stats.norm.pdf(4.2, [0, 5], np.sqrt(101))
+    means = (4.2 - np.array([0, 5])) * 100 / 101
+    exact = odds @ means / odds.sum()
+    draws, posterior = names["posterior"].draws["shift"], names["posterior"]
+    assert draws.mean() == pytest.approx(exact, abs=5 * draws.std() / np.sqrt(posterior.ess))
     shift = float(names["trace"].get_choices()["shift"])
     densities = [np.exp(-((4.2 - shift - m) ** 2) / 2) / np.sqrt(2 * np.pi) for m in (0, 5)]
     expected = np.log(0.3 * densities[0] + 0.7 * densities[1])
@@ -73,7 +82,7 @@ def test_a_model_of_your_own():
 
 
 def test_how_many_components():
-    selection = run("gmm_jax.select(")["selection"]
+    selection = run("range(1, 7)")["selection"]
     assert selection.best.mixture.n_components == 2
     assert selection.best.bic == pytest.approx(123.4532, abs=1e-3)
 

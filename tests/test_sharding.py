@@ -207,6 +207,7 @@ def test_devices_exchange_nothing_but_sums(on_eight):
         assert max(sizes, default=0) <= 10
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_answer_of_one():
     check = """
 jax.config.update("jax_cpu_collectives_implementation", "gloo")

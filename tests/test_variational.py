@@ -1,4 +1,4 @@
-"""Variational inference: the evidence or a bound on it, exact posteriors, scikit-learn's optimum."""
+"""Variational inference: the evidence or a bound, exact posteriors, scikit-learn's optimum."""
 
 import jax
 import jax.numpy as jnp

@@ -48,10 +48,11 @@ def fit(
         method: "auto" (EM without a prior; with one the cheapest of the following samplers that
             suits, and the next where it doesn't do), "em" (with a prior: the posterior mode),
             "importance", "gibbs" (Markov chains: for large data; takes missing values and `fixed`,
-            as SMC does), "smc" (tempered sequential Monte Carlo from the prior to the posterior:
-            where several explanations compete; gives the evidence, too) or "variational"
-            (coordinate ascent, for conjugate priors: the quickest, an approximation that says how
-            close it is; gives a lower bound on the evidence).
+            as SMC and NUTS do), "smc" (tempered sequential Monte Carlo from the prior to the
+            posterior: where several explanations compete; gives the evidence, too), "nuts"
+            (NumPyro's Markov chains on the density with assignments summed out) or "variational"
+            (coordinate ascent, for conjugate priors: the quickest; an approximation that says how
+            close it is, and a lower bound on the evidence).
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
             `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
             `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in
@@ -73,8 +74,8 @@ def fit(
         n_draws: How many draws to return, of all chains together; importance sampling and SMC use
             as many particles. By default 20,000 for importance sampling, 4,000 for SMC and 1,000 of
             each chain.
-        n_chains: How many chains; by default 16, fewer for large data.
-        progress: Whether to report progress of chains on stderr; by default where that is a
+        n_chains: How many chains; by default 16 of Gibbs sampling, fewer for large data, 4 of NUTS.
+        progress: Whether to report progress of Gibbs chains on stderr; by default where that is a
             terminal. An interrupt keeps what was drawn.
         key: Random key; `jax.random.key(0)` if left out, so that a call repeated is the same call.
 

@@ -16,6 +16,7 @@ SAMPLERS = {
     "importance": "importance sampling",
     "smc": "tempered SMC",
     "gibbs": "Gibbs sampling",
+    "nuts": "NUTS",
     "variational": "variational inference",
 }
 COVARIANCE_TYPES = ("full", "tied", "diag", "tied_diag", "spherical")

@@ -1,4 +1,4 @@
-"""Draws by Markov chains: Gibbs sampling."""
+"""Draws by Markov chains: Gibbs sampling and NUTS."""
 
 import functools
 import math
@@ -13,11 +13,12 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import convergence, gibbs, mixture_gibbs
+from gmm_jax._numerics import log_sum_exp
 from gmm_jax._warnings import warn
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.mixture import Mixture
 from gmm_jax.mixture_posterior import MOST_COMPONENTS, em_starts
-from gmm_jax.table import log_joint
+from gmm_jax.table import Table, log_joint
 
 STEPS = 1000
 """Of each chain, unless the number of draws is given."""
@@ -28,6 +29,8 @@ ANNEALED, LOWEST = 2, 0.1
 """So many rounds are at temperatures below 1, from the lowest."""
 MARGIN = 5.0
 """In nats: see `_without_the_lost`."""
+DIVERGENT = 0.002
+"""A larger share of draws that diverged is told."""
 WITNESSES = 8
 """At so many points the density of the draws is followed."""
 ENOUGH = 400
@@ -59,6 +62,50 @@ def by_gibbs(
     if stopped:
         warn(f"interrupted after {log_likelihood.shape[1]} of {n_steps} draws of each chain.")
     return _sampled(task, draws, log_likelihood, f"{n_chains} Gibbs chains of {n_steps} draws")
+
+
+def by_nuts(key: Array, task: Task, n_draws: int | None, n_chains: int | None) -> Sampled:
+    """Run chains of the No-U-Turn sampler around EM fits; as many steps warm up as count."""
+    from gmm_jax import mixture_nuts  # quicker to import when first used
+
+    (points, weight), n_chains = task.rows(), n_chains or FEWEST_CHAINS
+    incomplete = bool(np.isnan(task.points).any())
+    table = Table(points[None], weight[None], incomplete=incomplete)
+    n_steps = STEPS if n_draws is None else math.ceil(n_draws / n_chains)
+    prior, known = jax.tree.map(jnp.asarray, (task.prior, task.known))
+    draws, info = mixture_nuts.sample(
+        key,
+        table,
+        prior,
+        task.family,
+        task.floor,
+        known,
+        task.held,
+        n_chains=n_chains,
+        n_warmup=n_steps,
+        n_draws=n_steps,
+    )
+    log_likelihood = np.asarray(_log_likelihood(draws, table))
+    story = f"{n_chains} chains of {n_steps} draws"
+    sampled = _sampled(task, jax.device_get(draws), log_likelihood, story)
+    n_divergent = int(info.diverging.sum())
+    if n_divergent > DIVERGENT * info.diverging.size and not sampled.problem:
+        problem = (
+            f"{n_divergent} of {info.diverging.size} draws of NUTS diverged, so that a corner of "
+            f"the posterior may be missing. Use method='gibbs', or a more informative prior."
+        )
+        return sampled._replace(problem=problem)
+    return sampled
+
+
+@jax.jit
+def _log_likelihood(draws: Mixture, table: Table) -> Float[Array, "c s"]:
+    def one(mixture):
+        weight = table.sample_weight[0]
+        each = log_sum_exp(log_joint(mixture, table.points[0], table.incomplete), -1)
+        return jnp.sum(jnp.where(weight > 0, weight * each, 0))
+
+    return jax.lax.map(lambda chain: jax.lax.map(one, chain, batch_size=32), draws)
 
 
 def _rounds(

@@ -9,7 +9,7 @@ from jax import Array
 from gmm_jax._warnings import warn
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.arguments import SAMPLERS
-from gmm_jax.fitting.chains import by_gibbs
+from gmm_jax.fitting.chains import by_gibbs, by_nuts
 from gmm_jax.fitting.particles import by_importance, by_smc
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.fitting.variational import by_variational
@@ -41,6 +41,7 @@ def fit_posterior(
     samplers: dict[str, Callable[[], Sampled]] = {
         "importance": lambda: by_importance(key, task, proposal, n_draws),
         "gibbs": lambda: by_gibbs(key, task, n_draws, n_chains, progress),
+        "nuts": lambda: by_nuts(key, task, n_draws, n_chains),
         "smc": lambda: by_smc(key, task, n_draws),
         "variational": lambda: by_variational(key, task, n_draws),
     }

@@ -70,7 +70,8 @@ class NormalGamma(ComponentPrior):
 
     @property
     def exchangeable(self) -> bool:
-        return super().exchangeable and same_for_all(_or_zero(self.least_scale))
+        same = self.least_scale is None or same_for_all(self.least_scale)
+        return super().exchangeable and same
 
     def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         names = [*self.supports, *([] if self.least_scale is None else ["least_scale"])]
