@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Variational inference: the evidence or a bound on it, and the optimum of scikit-learn."""
+=======
+"""Variational inference: the evidence or a bound, exact posteriors, scikit-learn's optimum."""
+>>>>>>> variational
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +89,7 @@ def closed_forms(rows):
     yield special.gammaln(levels.sum()) - special.gammaln(levels).sum()
 
 
+@pytest.mark.slow
 def test_one_component_of_every_family_has_its_exact_evidence(x64):
     fit = climb(ROWS, MixturePrior(1, EVERY_FAMILY), 1, n_runs=1)
     np.testing.assert_allclose(len(ROWS) * fit.bound, sum(closed_forms(ROWS)), atol=1e-9)
