@@ -153,22 +153,25 @@ def own_nuts(setting: Setting) -> Callable[[Any], Any]:
 
 
 def numpyro(setting: Setting) -> Callable[[Any], Any]:
-    """NumPyro's NUTS by its own MCMC, chains vectorised."""
+    """NumPyro's NUTS by its own MCMC, chains vectorised.
+
+    All in one `jit`, without which it compiles again in every run.
+    """
     from numpyro.infer import MCMC, NUTS
 
     positions = setting.positions
-    sampler = MCMC(
-        NUTS(potential_fn=lambda at: -mixture_nuts.log_density(at, setting.density)),
-        num_warmup=setting.n_draws,
-        num_samples=setting.n_draws,
-        num_chains=setting.problem.n_chains,
-        chain_method="vectorized",
-        progress_bar=False,
-    )
+    sizes = dict(num_warmup=setting.n_draws, num_samples=setting.n_draws)
+    ways = dict(chain_method="vectorized", progress_bar=False)
+
+    @jax.jit
+    def every(key: Any, positions: Any, density: Any) -> Any:
+        kernel = NUTS(potential_fn=lambda at: -mixture_nuts.log_density(at, density))
+        sampler = MCMC(kernel, num_chains=setting.problem.n_chains, **sizes, **ways)
+        sampler.run(key, init_params=positions)
+        return sampler.get_samples(group_by_chain=True)
 
     def run(key: Any) -> Any:
-        sampler.run(key, init_params=positions)
-        return mixture_nuts._mixtures(sampler.get_samples(group_by_chain=True), setting.density)
+        return mixture_nuts._mixtures(every(key, positions, setting.density), setting.density)
 
     return run
 
