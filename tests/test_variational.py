@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Variational inference: the evidence or a bound on it, and the optimum of scikit-learn."""
-=======
 """Variational inference: the evidence or a bound, exact posteriors, scikit-learn's optimum."""
->>>>>>> variational
 
 import jax
 import jax.numpy as jnp

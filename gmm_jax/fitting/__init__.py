@@ -51,13 +51,8 @@ def fit(
             as SMC and NUTS do), "smc" (tempered sequential Monte Carlo from the prior to the
             posterior: where several explanations compete; gives the evidence, too), "nuts"
             (NumPyro's Markov chains on the density with assignments summed out) or "variational"
-<<<<<<< HEAD
             (coordinate ascent, for conjugate priors: the quickest, an approximation that says how
             close it is; gives a lower bound on the evidence).
-=======
-            (coordinate ascent, for conjugate priors: the quickest; an approximation that says how
-            close it is, and a lower bound on the evidence).
->>>>>>> variational
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
             `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
             `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in
