@@ -45,11 +45,11 @@ def test_gibbs_sweeps_are_invariant_under_every_prior(name):
     ("method", "n_draws"), [("gibbs", 4000), ("smc", 500), ("importance", 2000)]
 )
 def test_fits_are_calibrated(method, n_draws):
-    """200 data sets from the default prior of some numbers."""
+    """60 data sets from the default prior of some numbers; `benchmarks/calibration.py` has more."""
     prior = default_prior(np.array([-1.9, -0.7, 0.1, 0.6, 1.8]), 2)
 
     def fit(key, data):
         return gmm_jax.fit(data, 2, prior=prior, method=method, n_draws=n_draws, key=key)
 
-    found = calibrate(fit, prior, n_components=2, n_points=6, n_replications=200)
+    found = calibrate(fit, prior, n_components=2, n_points=6, n_replications=60)
     assert found.passed, found
