@@ -27,7 +27,6 @@ from gmm_jax.families import (
 )
 from gmm_jax.fitting import fit
 from gmm_jax.mixture import Mixture
-from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from gmm_jax.fitting.streaming import fit_chunks
     from gmm_jax.many_fits import ManyFits
     from gmm_jax.model_posterior import ModelPosterior
+    from gmm_jax.posterior_fit import PosteriorFit
     from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
     from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
     from gmm_jax.priors.defaults import default_prior
@@ -118,6 +118,7 @@ LATER = {
     "NormalGamma": "gmm_jax.priors.normal_gamma",
     "NormalInverseGamma": "gmm_jax.priors.normal_inverse_gamma",
     "NormalInverseWishart": "gmm_jax.priors.normal_inverse_wishart",
+    "PosteriorFit": "gmm_jax.posterior_fit",
     "ProductPrior": "gmm_jax.priors.products",
     "Selection": "gmm_jax.selection",
     "SemiconjugateNormal": "gmm_jax.priors.semiconjugate_normal",

@@ -91,6 +91,7 @@ def test_the_model_predicts_data_like_these(of_bentos, bentos):
     assert "standard deviation" in str(of_bentos.check(n_replicates=50))
 
 
+@pytest.mark.slow
 def test_replicates_want_whole_copies(bentos, tutorial_prior):
     fitted = gmm_jax.fit(
         [1.0, 2.0, 5.0], 1, prior="default", sample_weight=[0.5, 1, 1], n_draws=500
@@ -114,6 +115,7 @@ def test_an_interrupt_keeps_what_was_drawn(bentos, tutorial_prior, monkeypatch):
     assert result.n_draws == 300 * result.n_chains
 
 
+@pytest.mark.slow
 def test_shares_of_known_factories():
     """Probabilities held, shares free: a posterior in one dimension."""
     red = np.array([1, 1, 0, 1, 0, 1, 0, 0, 1, 1])

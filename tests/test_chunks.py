@@ -114,6 +114,7 @@ def test_starts_come_from_a_sample(x64):
     np.testing.assert_allclose(np.sqrt(np.diag(ours)), np.sqrt(np.diag(theirs)), rtol=0.25)
 
 
+@pytest.mark.slow
 def test_starts_know_what_is_missing_and_fixed(x64):
     asked = {"fixed": {"means": [[100.0, np.nan], [np.nan] * 2]}, "n_restarts": 6}
     whole = fit(holed(), 2, **asked)
@@ -122,6 +123,7 @@ def test_starts_know_what_is_missing_and_fixed(x64):
     same(cut_up.mixture, whole.mixture, 1e-5, 1e-5)
 
 
+@pytest.mark.slow
 def test_ends_of_the_data_need_not_be_in_the_sample():
     """A uniform background covers all data; a category may come up once."""
     rng = np.random.default_rng(0)

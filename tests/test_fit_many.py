@@ -87,6 +87,7 @@ def test_missing_values_structures_and_known_values_are_those_of_fit(options, x6
         np.testing.assert_allclose(shares, alone.responsibilities(points), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bernoulli_sets_have_the_optimum_of_fit():
     sets, weights = ragged(6, Bernoulli)
     many = fit_many(sets, 2, family=Bernoulli, sample_weight=weights, n_restarts=4)

@@ -129,8 +129,8 @@ def test_answers_for_new_points_with_holes(x64):
 def test_missing_numbers_and_priors(x64):
     data = np.array([350.0, 352, np.nan, 349, 500, 498, np.nan, 503])
     prior = gmm_jax.DirichletNormalGamma(1, 400, 100, 2, 1)
-    with pytest.raises(ValueError, match="NaN entries, which posterior sampling does not take"):
-        gmm_jax.fit(data, 2, prior=prior)
+    with pytest.raises(ValueError, match="NaN entries, which importance sampling does not take"):
+        gmm_jax.fit(data, 2, prior=prior, method="importance")
     with_holes = gmm_jax.fit(data, 2, prior=prior, method="em")
     without = gmm_jax.fit(data[~np.isnan(data)], 2, prior=prior, method="em")
     np.testing.assert_allclose(

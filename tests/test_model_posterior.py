@@ -64,6 +64,7 @@ def agree(posterior, moments, errors=5):
         assert abs(((own - mean) ** 2).mean() - second) < errors * error, name
 
 
+@pytest.mark.slow
 def test_nuts_agrees_with_quadrature_and_other_data_compile_nothing():
     posterior = sample(shifted, {"x": DATA}, args=(3.0,))
     assert posterior.method == "nuts"

@@ -209,6 +209,7 @@ def test_outliers_pull_the_mean_and_not_a_t():
     np.testing.assert_allclose(robust.means[0], MEANS[1, :2], atol=0.3)
 
 
+@pytest.mark.slow
 def test_fit_of_incomplete_rows_is_an_optimum_of_what_was_observed(x64):
     data = holed(drawn(160, 2))
     result = gmm_jax.fit(data, 2, family=MultivariateStudentT, n_restarts=2)

@@ -19,7 +19,7 @@ PRIOR = MixturePrior(1.0, NormalInverseGamma(0.0, 0.2, 2.0, 1.0))
 
 @pytest.fixture(scope="module")
 def fitted():
-    return gmm_jax.fit(DATA, 3, prior=PRIOR, n_particles=20_000, proposal="prior")
+    return gmm_jax.fit(DATA, 3, prior=PRIOR, n_draws=20_000, proposal="prior")
 
 
 def every_partition(n):
@@ -45,6 +45,7 @@ def variation(c, z):
 BY_HAND = {"binder": pairs_that_disagree, "vi": variation}
 
 
+@pytest.mark.slow
 def test_similarity_is_the_exact_co_clustering(fitted):
     posterior = exact(DATA, PRIOR, 3)
     found = fitted.similarity()

@@ -76,6 +76,7 @@ def test_ugly_data(name, tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_components_that_draws_cannot_tell_apart(tmp_path):
     result = gmm_jax.fit(BENTOS, 3, prior=PRIOR, key=jax.random.key(1), n_draws=2000)
     result.plot().figure.savefig(tmp_path / "picture.png")

@@ -64,6 +64,7 @@ def test_raw_means_under_any_label(ten):
     np.testing.assert_allclose(means.std(), RAW_SD, atol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3])
 def test_evidence_of_one_and_three_components(k, bentos, tutorial_prior):
     for seed in range(3):
@@ -109,6 +110,7 @@ def named(enumerated):
     return fit(FEW, 2, prior=NAMED), enumerated(FEW, *written_out(NAMED))
 
 
+@pytest.mark.slow
 def test_evidence_with_a_prior_per_component(named):
     result, (_, _, log_evidence) = named
     assert abs(result.log_evidence - log_evidence) < 5 * result.log_evidence_error + 1e-3

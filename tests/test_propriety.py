@@ -77,6 +77,7 @@ def test_what_is_equal_and_who_says_so(bentos):
         assert safe.improper(np.zeros(20), np.ones(20), 2) is None
 
 
+@pytest.mark.slow
 def test_scales_above_the_least_have_the_gammas_density(x64):
     shape, rate, least = jnp.array([2.0, 0.6]), jnp.array([1.0, 3.0]), jnp.array([0.5, 0.9])
     many = [jnp.broadcast_to(a, (20_000, 2)) for a in (shape, rate, least)]

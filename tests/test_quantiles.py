@@ -261,6 +261,7 @@ def test_regions_of_skewed_and_bounded_components(x64):
     np.testing.assert_allclose(0.9 * (2 * stats.norm.cdf(high) - 1) + 0.1 * high / 20, 0.5)
 
 
+@pytest.mark.slow
 def test_regions_of_counts_are_runs_of_the_most_probable(x64):
     weights, rates = np.array([0.5, 0.5]), np.array([2.0, 30.0])
     counts = np.arange(200)

@@ -104,6 +104,7 @@ def test_fits_of_slow_mixtures_say_who_finished(x64):
     assert "L-BFGS" not in swift.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [Poisson, StudentT, MultivariateNormal])
 def test_other_families_climb_too(family, x64):
     rng = np.random.default_rng(1)

@@ -38,6 +38,7 @@ def test_a_prior_for_any_family():
     np.testing.assert_allclose(names["mode"].mixture.components.rates, [1, 9.5], atol=0.6)
 
 
+@pytest.mark.slow
 def test_draws_without_labels():
     names = run('method="gibbs"')
     assert names["chains"].convergence["log likelihood"].r_hat < 1.01
@@ -81,6 +82,7 @@ def test_a_model_of_your_own():
     assert float(names["log_weight"]) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_how_many_components():
     selection = run("range(1, 7)")["selection"]
     assert selection.best.mixture.n_components == 2

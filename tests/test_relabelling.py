@@ -22,7 +22,7 @@ LOWER, UPPER = (0.4091, 350.2639, 2.2819), (0.5909, 499.9862, 1.9850)
 
 @pytest.fixture(scope="module")
 def fitted(bentos, tutorial_prior):
-    return gmm_jax.fit(bentos, 2, prior=tutorial_prior, n_particles=2000)
+    return gmm_jax.fit(bentos, 2, prior=tutorial_prior, n_draws=2000)
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +105,17 @@ def test_relabelled_means_of_the_bentos_are_exact(shuffled):
 
 @pytest.fixture(scope="module")
 def spare(bentos, tutorial_prior):
-    return gmm_jax.fit(bentos, 3, prior=tutorial_prior, n_particles=2000)
+    return gmm_jax.fit(bentos, 3, prior=tutorial_prior, n_draws=2000)
 
 
+@pytest.mark.slow
 def test_clumps_are_clusters_whatever_components_do(spare, bentos):
     for loss in ("vi", "binder"):
         np.testing.assert_array_equal(spare.partition(loss), bentos < 425)
     np.testing.assert_array_equal(spare.partition(data=[350.0, 351.0, 500.0]), [0, 0, 1])
 
 
+@pytest.mark.slow
 def test_a_spare_component_is_refused(spare):
     for method in METHODS:
         relabelled = spare.relabel(method)
@@ -127,11 +129,12 @@ def test_a_spare_component_is_refused(spare):
     assert f"holds no data in {exact[1]:.0%}" in relabelled.doubt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gap", "apart"), [(0.5, False), (5, True)])
 def test_overlap_is_refused(gap, apart, tutorial_prior):
     """Two normals whose means are so many standard deviations apart, 16 points of each."""
     grams = np.random.default_rng(3).normal(size=32) + gap * (np.arange(32) % 2)
-    result = gmm_jax.fit(400 + 2 * grams, 2, prior=tutorial_prior, n_particles=2000)
+    result = gmm_jax.fit(400 + 2 * grams, 2, prior=tutorial_prior, n_draws=2000)
     assert [result.relabel(method).told_apart for method in METHODS] == [apart] * 4
     assert told_apart(result) == apart
 
@@ -180,9 +183,10 @@ def test_order_is_refused_where_there_is_none():
         relabelling.permutations("order", draws, seen, np.zeros(5))
 
 
+@pytest.mark.slow
 def test_components_that_the_prior_names_keep_their_names(bentos):
     prior = gmm_jax.DirichletNormalGamma(1, mean=[500, 350], mean_scale=20, shape=2, rate=1)
-    result = gmm_jax.fit(bentos, 2, prior=prior, n_particles=500)
+    result = gmm_jax.fit(bentos, 2, prior=prior, n_draws=500)
     relabelled = result.relabel("order")
     assert relabelled.told_apart
     np.testing.assert_array_equal(relabelled.permutation, np.tile([0, 1], (500, 1)))

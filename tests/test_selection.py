@@ -52,6 +52,7 @@ def test_the_bentos_are_two_with_many_starts(bentos, criterion, x64):
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_three_clusters_are_found(seed, d):

@@ -146,6 +146,7 @@ def test_evidence_of_the_bentos(k, bentos, tutorial_prior):
     assert f"effective of {result.n_draws} particles" in result.summary()
 
 
+@pytest.mark.slow
 def test_a_prior_per_component(enumerated):
     """Evidence and mean weights by going through all assignments; a key repeated is the same."""
     assignments, probabilities, log_evidence = enumerated(FEW, *written_out(NAMED))

@@ -187,6 +187,7 @@ def test_methods_agree(make):
     assert bootstrap.resamples.weights.shape == (200, 2)
 
 
+@pytest.mark.slow
 def test_they_are_the_spread_of_the_estimator():
     estimates = [fit(overlapping(seed), 2).mixture for seed in range(100, 200)]
     spread = [np.std(leaf, 0) for leaf in zip(*map(jax.tree.leaves, estimates), strict=True)]
@@ -194,6 +195,7 @@ def test_they_are_the_spread_of_the_estimator():
     np.testing.assert_allclose(np.mean(errors, 0), np.concatenate(spread), rtol=0.3)
 
 
+@pytest.mark.slow
 def test_several_features(x64):
     """Means of one multivariate normal: L L' / n; information and bootstrap agree on the rest."""
     x = np.random.default_rng(3).normal(size=(300, 2)) @ [[2, 1], [0, 1]] + [10, -4]
@@ -207,6 +209,7 @@ def test_several_features(x64):
     np.testing.assert_allclose(flat(bootstrap), flat(information), rtol=0.3, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_weight_three_is_three_copies(x64):
     x = overlapping(4, 100)
     weighted = fit(x, 2, sample_weight=np.full(100, 3))
@@ -234,6 +237,7 @@ def test_shares_of_known_components():
     np.testing.assert_allclose(errors.weights, 2 * np.sqrt(0.55 * 0.45 / 100), rtol=0.2)
 
 
+@pytest.mark.slow
 def test_a_posterior_mode_is_resampled_with_its_prior():
     """A prior that fixes the means leaves them no spread."""
     prior = DirichletNormalGamma([1, 1], [100, 150], 1e-3, 2, 0.5)
@@ -275,6 +279,7 @@ def test_bootstrap_of_a_t_whose_neighbour_has_no_heavy_tails():
         assert 0.7 < found / expected < 1.5, name
 
 
+@pytest.mark.slow
 def test_columns_of_one_family_have_names_of_their_own():
     rng = np.random.default_rng(0)
     data = np.stack([rng.poisson(3, 40), rng.poisson(9, 40)], 1)
@@ -284,6 +289,7 @@ def test_columns_of_one_family_have_names_of_their_own():
     np.testing.assert_allclose(np.sqrt(np.diag(errors.covariance))[1:], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_bootstrap_of_a_normal_among_noise():
     """The two hardly overlap: what is known of a normal alone holds."""
     rng = np.random.default_rng(5)

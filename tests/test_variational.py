@@ -183,6 +183,7 @@ def marginal(x):
     return stats.multivariate_t(np.full(len(x), 400), covariance, 4).logpdf(x)
 
 
+@pytest.mark.slow
 def test_bentos_lie_so_far_apart_that_it_is_exact(of_bentos, bentos):
     light, heavy = bentos[bentos < 400], bentos[bentos > 400]
     assignments = special.betaln(1 + len(light), 1 + len(heavy))

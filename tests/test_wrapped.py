@@ -80,6 +80,7 @@ def as_ours(wrapped, ours, names):
     assert wrapped.n_parameters == ours.n_parameters
 
 
+@pytest.mark.slow
 def test_a_shared_scale_is_one_variable_of_the_step(x64):
     import numpyro.distributions as dist
 
@@ -148,6 +149,7 @@ def test_one_step_with_everything_shared_is_newtons(x64):
         assert abs(alone[name][0] - one.parameters[name][0]) > 1e-3
 
 
+@pytest.mark.slow
 def test_missing_values_are_filled_with_the_mean(x64):
     import numpyro.distributions as dist
 

@@ -1,6 +1,6 @@
 """`fit`: check the data, choose the method, run the kernels, and say what was done."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -11,8 +11,10 @@ from gmm_jax.families.kinds import seen
 from gmm_jax.fitting import arguments, setting, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.shares import fit_shares
-from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
+
+if TYPE_CHECKING:
+    from gmm_jax.posterior_fit import PosteriorFit
 
 
 def fit(
@@ -35,7 +37,7 @@ def fit(
     n_chains: int | None = None,
     progress: bool | None = None,
     key: Array | None = None,
-) -> PointFit | PosteriorFit:
+) -> "PointFit | PosteriorFit":
     """Fit a mixture: a point estimate by EM, or the posterior when there is a prior.
 
     Args:
@@ -134,6 +136,8 @@ def fit(
                 "data on several devices are for EM: pass method='em', or for draws from the "
                 "posterior the data (or a sample of them) as one NumPy array."
             )
+        if method == "auto" and proposal != "em":
+            method = "importance"
         arguments.check_sampled(points, weight, k, prior, known, method)
         arguments.one_of("proposal", proposal, ("em", "prior"))
         if n_draws is not None:

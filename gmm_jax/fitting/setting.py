@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from gmm_jax import relabelling
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.kinds import filled
@@ -119,6 +118,8 @@ def in_order(mixture: Mixture, *alike: Any) -> Any:
 
 def each_in_order(mixtures: Mixture) -> Mixture:
     """Sort the components of each of many mixtures as `in_order` does those of one."""
+    from gmm_jax import relabelling  # quicker to import when first used
+
     return relabelling.permuted(mixtures, relabelling.by_order(mixtures))
 
 
