@@ -43,6 +43,7 @@ def chain(key, mixtures, data, prior):
     return jax.lax.fori_loop(0, 120, sweep, (gibbs.init(mixtures), counts))[1] / 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [EXCHANGEABLE, NAMED], ids=["exchangeable", "named"])
 def test_assignments_follow_their_exact_posterior(prior, enumerated):
     """Five points, two components: all 32 assignments, each within five standard errors."""

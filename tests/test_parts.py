@@ -102,6 +102,7 @@ def test_mixed_tables_are_fitted(x64):
     assert result.n_parameters == 1 + 4 + 2 + 4
 
 
+@pytest.mark.slow
 def test_holes_in_mixed_tables_are_filled_from_the_other_columns():
     data, _ = table(1500)
     holes = np.random.default_rng(2).random(data.shape) < 0.15

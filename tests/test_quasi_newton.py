@@ -87,6 +87,7 @@ def test_held_and_shared_parameters_stay_so(x64):
     assert abs(float(top.mixture.weights.sum()) - 1) < 1e-12
 
 
+@pytest.mark.slow
 def test_float32_reaches_the_optimum_of_float64():
     x = overlapping(2000)
     result = gmm_jax.fit(x.astype(np.float32), 2)

@@ -61,6 +61,7 @@ def test_three_clusters_are_found(seed, d):
     assert_three(select(clusters(seed, d), range(1, 5), criterion="held_out", key=key))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_heavy_ties_make_no_components(seed):
     rounded = np.round(clusters(seed, 1) * 2) / 2

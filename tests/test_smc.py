@@ -135,6 +135,7 @@ def test_evidence_by_enumeration(name):
     agree(result, enumerated_evidence(name, data[:5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [2, 3])
 def test_evidence_of_the_bentos(k, bentos, tutorial_prior):
     result = gmm_jax.fit(bentos, k, prior=tutorial_prior, method="smc", n_draws=800)
@@ -223,6 +224,7 @@ def test_bad_arguments(options, match):
         gmm_jax.fit([0, 1, 1], 2, **{"prior": COINS, "method": "smc"} | options)
 
 
+@pytest.mark.slow
 def test_few_effective_draws_come_with_a_warning(monkeypatch):
     sample = mixture_tempering.sample
     monkeypatch.setattr(mixture_tempering, "sample", lambda *a, **k: (sample(*a, **k)[0], 3.0))

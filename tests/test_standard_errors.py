@@ -114,6 +114,7 @@ def table_of(case):
     return x[:, :1] if case == "groups" else x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SHARED)
 def test_information_is_that_of_the_free_parameters(case, x64):
     """The Hessian in them alone, of a density written out here."""
@@ -228,6 +229,7 @@ def test_held_parameters_have_none():
         np.testing.assert_allclose(errors.components.means[1], 5 / np.sqrt(350), rtol=0.3)
 
 
+@pytest.mark.slow
 def test_shares_of_known_components():
     """Var of (red - .3) / .5 is red (1 - red) / n / .25."""
     red = np.repeat([1, 0], [55, 45])

@@ -178,6 +178,7 @@ POISSON = MixturePrior(1.0, GammaPoisson([2.0, 4.0], 0.5))
 TUTORIAL = DirichletNormalGamma(1.0, 0.0, 1.5, 2.0, 3.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [INVERSE_GAMMA, POISSON, TUTORIAL], ids=["nig", "gp", "dng"])
 def test_gibbs_sampling_is_invariant(prior):
     report = check_invariance(gibbs_kernel(prior), prior, 2, 4, n_chains=300)

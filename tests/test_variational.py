@@ -136,6 +136,7 @@ def test_divergences_keep_their_digits_in_single_precision():
     assert divergences.gamma(*single) == pytest.approx(textbook, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_scikit_learn_climbs_to_the_same_place(x64):
     rng = np.random.default_rng(0)
     data = np.r_[rng.normal(0, 1, (60, 2)), rng.normal([2.5, 1.0], [1.5, 0.5], (40, 2))]

@@ -98,6 +98,7 @@ def test_a_shared_scale_is_one_variable_of_the_step(x64):
     assert scales[0] == scales[2] != scales[1]
 
 
+@pytest.mark.slow
 def test_shared_rates_of_gammas_are_ours(x64):
     import numpyro.distributions as dist
 
@@ -112,6 +113,7 @@ def test_shared_rates_of_gammas_are_ours(x64):
     as_ours(wrapped, ours, {"concentration": "shapes", "rate": "rates"})
 
 
+@pytest.mark.slow
 def test_shared_locations_of_several_features_are_ours(x64):
     """Every feature has variables of its own."""
     import numpyro.distributions as dist
