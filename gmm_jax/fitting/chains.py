@@ -23,8 +23,9 @@ from gmm_jax.table import Table, log_joint
 STEPS = 1000
 """Of each chain, unless the number of draws is given."""
 MOST_CHAINS, FEWEST_CHAINS = 16, 4
-ROUNDS = 10
-"""Between them progress is told, and an interrupt stops."""
+ROUNDS, WARM_UP, SHORTEST = 10, 5, 25
+"""So many rounds of draws, after others to warm up, and of so many steps at least. Between them
+progress is told, and an interrupt stops."""
 ANNEALED, LOWEST = 2, 0.1
 """So many rounds are at temperatures below 1, from the lowest."""
 MARGIN = 5.0
@@ -45,7 +46,8 @@ def by_gibbs(
     if n_chains is None:
         n_chains = min(MOST_CHAINS, max(FEWEST_CHAINS, 2**17 // (table.points.size * k)))
     n_steps = STEPS if n_draws is None else math.ceil(n_draws / n_chains)
-    length = math.ceil(n_steps / ROUNDS)
+    length = max(SHORTEST, math.ceil(n_steps / ROUNDS))
+    sizes = length, math.ceil(n_steps / length)
     named = not task.exchangeable and task.held is None
     arguments = mixture_gibbs.Arguments(
         table, jax.tree.map(jnp.asarray, task.prior), task.floor, task.held
@@ -57,7 +59,7 @@ def by_gibbs(
         named=named and k <= MOST_COMPONENTS,
         partial=task.partial,
     )
-    rounds, stopped = _rounds(run_key, advance, mixtures, arguments, length, _reporter(progress))
+    rounds, stopped = _rounds(run_key, advance, mixtures, arguments, sizes, _reporter(progress))
     draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
     if stopped:
         warn(f"interrupted after {log_likelihood.shape[1]} of {n_steps} draws of each chain.")
@@ -113,28 +115,37 @@ def _rounds(
     advance: Callable[..., Any],
     mixtures: Mixture,
     arguments: mixture_gibbs.Arguments,
-    length: int,
+    sizes: tuple[int, int],
     report: Callable[[int], None],
 ) -> tuple[list[Any], bool]:
-    """Half as many rounds as count to warm up, then those; and whether they were interrupted.
+    """Rounds to warm up, then those that count; and whether they were interrupted.
 
     In the first, the temperature rises, so that chains find the way from a bad start.
+
+    Args:
+        key: Random key.
+        advance: Takes the steps of a round.
+        mixtures: Where the chains stand.
+        arguments: The posterior.
+        sizes: The number of steps in a round, and of rounds that count.
+        report: Is told how many per cent are done.
     """
-    rounds, warm_up = [], ROUNDS // 2
+    rounds, (length, n_rounds) = [], sizes
+    total = WARM_UP + n_rounds
     rise = np.geomspace(LOWEST, 1, ANNEALED * length)
-    temperatures = np.r_[rise, np.ones((warm_up + ROUNDS - ANNEALED) * length)]
+    temperatures = np.r_[rise, np.ones((total - ANNEALED) * length)]
     temperatures = jnp.asarray(temperatures, arguments.floor.dtype)
     stakes = arguments.prior, arguments.table.sample_weight.sum()
     try:
-        for i in range(warm_up + ROUNDS):
+        for i in range(total):
             own = jax.random.fold_in(key, i)
             now = temperatures[i * length : (i + 1) * length]
             mixtures, *new = jax.block_until_ready(advance(own, mixtures, arguments, now))
             if i == ANNEALED:
                 mixtures = _without_the_lost(own, mixtures, new[1][:, -1], *stakes)
-            if i >= warm_up:
+            if i >= WARM_UP:
                 rounds.append(tuple(jax.device_get(new)))
-            report(100 * (i + 1) // (warm_up + ROUNDS))
+            report(100 * (i + 1) // total)
     except KeyboardInterrupt:
         if not rounds:
             raise
@@ -194,7 +205,7 @@ def _sampled(task: Task, draws: Mixture, log_likelihood: np.ndarray, story: str)
             f"{convergence.AGREE}. Pass more draws (n_draws), or method='smc', which weighs "
             f"explanations that compete."
         )
-    elif worst.ess_bulk < ENOUGH:
+    elif worst.ess_bulk < min(ENOUGH, log_likelihood.size / 4):
         problem = f"the chains are worth {worst.ess_bulk:.0f} draws only: pass more (n_draws)."
     return Sampled(
         flat,
