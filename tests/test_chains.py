@@ -22,8 +22,9 @@ from gmm_jax import (
     mixture_gibbs,
 )
 from gmm_jax._pytree import rebuild
-from gmm_jax.table import Table, expectation
+from gmm_jax.table import Table, expectation, log_joint
 from gmm_jax.testing import check_invariance
+from gmm_jax.testing.quantities import every_parameter
 
 FLOOR = jnp.asarray(1e-5)
 POINTS = np.array([-0.9, -0.4, 1.1, 1.6, 0.2])
@@ -228,7 +229,13 @@ def test_sweeps_with_missing_values_are_invariant(held):
         state, _ = gibbs.step(key, state, table, prior, FLOOR, where, named=not held)
         return jax.tree.map(lambda a: a[0], state.mixtures)
 
-    found = check_invariance(kernel, Given(), 2, 5, event_shape=(2,))
+    def quantities(mixture, data):
+        """Parameters, and the log likelihood of what the kernel saw."""
+        seen = log_joint(mixture, jnp.where(missing, jnp.nan, data), True)
+        values = every_parameter(mixture, data)
+        return values | {"log likelihood": jax.nn.logsumexp(seen, -1).sum()}
+
+    found = check_invariance(kernel, Given(), 2, 5, event_shape=(2,), quantities=quantities)
     assert found.passed, found
 
 

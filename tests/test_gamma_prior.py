@@ -80,7 +80,7 @@ def test_statistics_taken_elsewhere_say_the_same(x64):
 @pytest.mark.slow
 def test_the_evidence_of_one_component_is_that_of_quadrature():
     data = CASES["few"]
-    result = fit(data, 1, prior=MixturePrior(1, GammaInverseGamma(*PRIOR)), n_particles=1000)
+    result = fit(data, 1, prior=MixturePrior(1, GammaInverseGamma(*PRIOR)), n_draws=1000)
     expected = exact(data)[2]
     np.testing.assert_allclose(result.log_evidence, expected, atol=5 * result.log_evidence_error)
     assert result.log_evidence_error < 0.02

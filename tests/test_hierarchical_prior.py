@@ -10,6 +10,7 @@ from scipy import integrate, special, stats
 
 from gmm_jax import GammaPoisson, HierarchicalNormal, MixturePrior, Normal, ProductPrior, gibbs
 from gmm_jax.mixture import Mixture
+from gmm_jax.table import Table
 
 MEAN, MEAN_SCALE, SHAPE, G, H = 0.5, 2.0, 1.5, 1.2, 0.7
 
@@ -56,10 +57,11 @@ def test_gibbs_steps_reach_the_exact_posterior(x64):
     @jax.jit
     def run(key):
         mixtures = prior.sample(key, 1, (), (4000,))
-        step = lambda i, state: gibbs.step(  # noqa: E731
-            jax.random.fold_in(key, i), state, jnp.asarray(data), jnp.ones(n), prior,
-            jnp.asarray(1e-6),
-        )[0]  # fmt: skip
+        table, floor = Table(jnp.asarray(data)[None], jnp.ones((1, n))), jnp.asarray(1e-6)
+
+        def step(i, state):
+            return gibbs.step(jax.random.fold_in(key, i), state, table, prior, floor)[0]
+
         return jax.lax.fori_loop(0, 30, step, gibbs.init(mixtures)).mixtures.components.scales
 
     drawn = 2 * np.log(np.asarray(run(jax.random.key(0)))[:, 0])

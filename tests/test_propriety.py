@@ -120,7 +120,7 @@ def test_a_least_scale_gives_equal_values_an_evidence():
     """The evidence of one component of equal values, by quadrature."""
     prior = DirichletNormalGamma(**TUTORIALS, shape=2, rate=1, least_scale=0.3)
     values = np.array([1.5, 1.5, 1.5, 1.5, 1.0])
-    fit = gmm_jax.fit(values, 1, prior=prior, n_particles=4000)
+    fit = gmm_jax.fit(values, 1, prior=prior, n_draws=4000)
     beyond = stats.gamma.sf(0.3, 2)
     expected = np.log(evidence_above(0.3, values, np.ones(5), 2.0) / beyond)
     np.testing.assert_allclose(fit.log_evidence, expected, atol=5 * fit.log_evidence_error)
