@@ -113,9 +113,12 @@ def test_chains_that_disagree_are_told_and_an_order_helps():
         near(jnp.array([0.5, 0.5]), Normal(means, jnp.ones(2))) @ "x"
 
     data = np.array([-20.5, -19.8, -20.1, -19.0, 20.3, 19.4, 21.0, 20.0])
-    few = dict(n_draws=300, n_warmup=300)
+    few = dict(n_draws=8 * 300, n_warmup=300)
     with pytest.warns(FitWarning, match="the chains do not agree .*'ordered'"):
-        sample(two, {"x": data}, key=jax.random.key(2), n_chains=8, **few)
+        sample(two, {"x": data}, method="nuts", key=jax.random.key(2), n_chains=8, **few)
+    weighed = sample(two, {"x": data}, key=jax.random.key(2), n_chains=8, **few)
+    assert weighed.method == "smc"
+    assert "NUTS did not do" in weighed.reason
     named = sample(two, {"x": data}, supports={"means": "ordered"}, n_chains=8, **few)
     assert named.r_hat < 1.01
     # Half of the points each: the posterior mean of a conjugate normal.
