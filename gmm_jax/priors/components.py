@@ -53,7 +53,7 @@ class ComponentPrior(ABC):
     @property
     def conjugate(self) -> bool:
         """Whether `given` is of its own kind, and `geometric_mean` of the components'."""
-        return type(self).geometric_mean is not ComponentPrior.geometric_mean
+        return isinstance(self, ConjugatePrior)
 
     def shapes(self, n_components: int, event_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Of every hyperparameter, written out for each component and feature."""
@@ -150,21 +150,6 @@ class ComponentPrior(ABC):
         """The prior at hyperparameters drawn given `components`: itself where all are known."""
         return self
 
-    def geometric_mean(self) -> tuple[Any, Float[Array, "k"]]:
-        """The geometric mean of densities: exp E[log p(x)] over components drawn from this.
-
-        Returns:
-            Components whose densities these are, but for factors; and the logs of those.
-
-        Raises:
-            NotImplementedError: it is of no family of ours; conjugate priors have it.
-        """
-        raise NotImplementedError
-
-    def divergence(self, other: Any) -> Float[Array, "k"]:
-        """KL(this || another of its kind), in nats, of each component; see `geometric_mean`."""
-        raise NotImplementedError
-
     def improper(
         self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
     ) -> str | None:
@@ -178,6 +163,22 @@ class ComponentPrior(ABC):
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> Any:
         """The prior for `shift + scale * x` when this is that for x: the same unless it says so."""
         return self
+
+
+class ConjugatePrior(ComponentPrior):
+    """A prior whose `given` is one of its kind; variational inference takes these."""
+
+    @abstractmethod
+    def geometric_mean(self) -> tuple[Any, Float[Array, "k"]]:
+        """The geometric mean of densities: exp E[log p(x)] over components drawn from this.
+
+        Returns:
+            Components whose densities these are, but for factors; and the logs of those.
+        """
+
+    @abstractmethod
+    def divergence(self, other: Any) -> Float[Array, "k"]:
+        """KL(this || another of its kind), in nats, of each component; see `geometric_mean`."""
 
 
 def by_component(each: Float[Array, "k ..."]) -> Float[Array, "k"]:

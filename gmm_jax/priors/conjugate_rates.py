@@ -13,10 +13,10 @@ from gmm_jax.distributions import IndependentGamma
 from gmm_jax.families import Exponential, Poisson
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.separable import Sums
-from gmm_jax.priors.components import ComponentPrior, by_component
+from gmm_jax.priors.components import ConjugatePrior, by_component
 
 
-class GammaRates(ComponentPrior):
+class GammaRates(ConjugatePrior):
     """rates ~ Gamma(shape, rate)."""
 
     shape: Float[Array, "..."]

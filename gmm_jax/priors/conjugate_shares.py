@@ -16,11 +16,11 @@ from gmm_jax.families import Bernoulli, Categorical
 from gmm_jax.families.categorical import Levels
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.separable import Sums, ratio
-from gmm_jax.priors.components import ComponentPrior, by_component
+from gmm_jax.priors.components import ConjugatePrior, by_component
 
 
 @pytree
-class BetaBernoulli(ComponentPrior):
+class BetaBernoulli(ConjugatePrior):
     """probs ~ Beta(a, b), of `Bernoulli` components; conjugate.
 
     Args:
@@ -73,7 +73,7 @@ class BetaBernoulli(ComponentPrior):
 
 
 @pytree
-class DirichletCategorical(ComponentPrior):
+class DirichletCategorical(ConjugatePrior):
     """Rows of probs ~ Dirichlet(concentration), of `Categorical` components; conjugate.
 
     Args:

@@ -14,11 +14,11 @@ from gmm_jax.distributions import IndependentInverseGamma, IndependentNormal
 from gmm_jax.families import Normal
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
-from gmm_jax.priors.components import ComponentPrior, by_component
+from gmm_jax.priors.components import ConjugatePrior, by_component
 
 
 @pytree
-class NormalInverseGamma(ComponentPrior):
+class NormalInverseGamma(ConjugatePrior):
     """variances ~ InverseGamma(shape, rate), means ~ Normal(mean, sqrt(variance / mean_count)).
 
     Conjugate: after n points the distribution is of the same kind [1].

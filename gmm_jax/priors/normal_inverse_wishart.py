@@ -18,11 +18,11 @@ from gmm_jax.families import MultivariateNormal
 from gmm_jax.families.incomplete import Incomplete
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.multivariate_normal import SecondMoments
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ConjugatePrior
 
 
 @pytree
-class NormalInverseWishart(ComponentPrior):
+class NormalInverseWishart(ConjugatePrior):
     """covariances ~ InverseWishart(df, scale_matrix), means ~ N(mean, covariance / mean_count).
 
     Conjugate: after n points the distribution is of the same kind [1].

@@ -14,11 +14,11 @@ from gmm_jax.families import Product
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.parts import PartStatistics
 from gmm_jax.families.product import Columns, ProductOf
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ConjugatePrior
 
 
 @pytree
-class ProductPrior(ComponentPrior):
+class ProductPrior(ConjugatePrior):
     """Independent priors for the parts of `Product` components.
 
     Args:
