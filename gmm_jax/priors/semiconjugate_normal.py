@@ -13,6 +13,7 @@ from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
 from gmm_jax.priors.components import ComponentPrior
 from gmm_jax.priors.mean_and_scale import MeanAndScale, draw_unheld, mean_and_scale
+from gmm_jax.priors.normal_gamma import NormalGammaConditional
 
 
 @pytree
@@ -116,18 +117,13 @@ class SemiconjugateNormal(ComponentPrior):
 
 
 @pytree
-class SemiconjugateConditional:
+class SemiconjugateConditional(NormalGammaConditional):
     """Means and variances given statistics."""
 
     pairs: MeanAndScale
-
-    def sample(self, key: Array, known: Float[Array, "k ..."] | None = None) -> Normal:
-        """Draw components; of scales that are `known` and not NaN, the means."""
-        means, scales = self.pairs.sample(key, known)
-        return rebuild(Normal, means=means, scales=scales)
 
     def log_prob_matched(self, components: Normal) -> Float[Array, "k k"]:
         """Log density of every component (column) in the place of every other (row)."""
         # Of variances, of which there are 2 s ds for each ds.
         stretch = jnp.log(2 * components.scales).reshape(components.n_components, -1).sum(-1)
-        return self.pairs.log_prob_matched(components.means, components.scales) - stretch
+        return super().log_prob_matched(components) - stretch
