@@ -169,7 +169,12 @@ def leading(draws: Mixture) -> np.ndarray | None:
     """The number (s, k) by which components are put in order; None where the family has none."""
     if jax.tree.map(lambda a: a[0], draws).components.order is None:
         return None
-    return np.asarray(jax.vmap(lambda c: jnp.asarray(c.order))(draws.components))
+    return np.asarray(_orders(draws.components))
+
+
+@jax.jit
+def _orders(components: Any) -> Float[Array, "s k"]:
+    return jax.vmap(lambda c: jnp.asarray(c.order))(components)
 
 
 def by_order(draws: Mixture) -> Int[np.ndarray, "s k"]:

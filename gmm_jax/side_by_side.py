@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from gmm_jax import em
 from gmm_jax._loop import iterate
+from gmm_jax._numerics import UNROLLED as LARGEST
 from gmm_jax._numerics import safe_log
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.limits import Limits
@@ -42,13 +43,9 @@ def expectation(
     is one, so that no digits are lost; another family, and `incomplete` data, go set by set under
     `vmap`.
     """
-    components = mixtures.components
-    one = jax.tree.map(lambda a: a[0], components)
-    rows = _rows(data, one.event_shape)
-    if hasattr(components, "features") and not incomplete:
-        terms = jax.eval_shape(lambda x: one.features(x), rows[0]).shape[0]
-        if terms * mixtures.weights.shape[1] <= UNROLLED:
-            return _unrolled(mixtures, data, sample_weight)
+    if _can_unroll(mixtures, data, incomplete):
+        return _unrolled(mixtures, data, sample_weight)
+    rows = _rows(data, _first(mixtures.components).event_shape)
 
     def one_set(mixture, points, weight):
         alone = jax.tree.map(lambda a: a[None], mixture)
@@ -58,6 +55,19 @@ def expectation(
         )
 
     return jax.vmap(one_set)(mixtures, rows, sample_weight.T)
+
+
+def _can_unroll(mixtures: Mixture, data: Float[Array, "d n s"], incomplete: bool) -> bool:
+    if incomplete or not hasattr(mixtures.components, "features"):
+        return False
+    one = _first(mixtures.components)
+    rows = _rows(data, one.event_shape)
+    terms = jax.eval_shape(lambda x: one.features(x), rows[0]).shape[0]
+    return terms * mixtures.weights.shape[1] <= UNROLLED
+
+
+def _first(stacked: Any) -> Any:
+    return jax.tree.map(lambda a: a[0], stacked)
 
 
 def _rows(data: Float[Array, "d n s"], event: tuple[int, ...]) -> Float[Array, "s n ..."]:
@@ -85,7 +95,7 @@ def _unrolled(
     constants = (constants + safe_log(mixtures.weights)).T
     constants, coefficients = over_lanes(constants), over_lanes(jnp.moveaxis(coefficients, 0, -1))
     origins = None if origins is None else over_lanes(origins)
-    one = jax.tree.map(lambda a: a[0], components)
+    one = _first(components)
 
     def features_of(points, j):
         moved = points if origins is None else points - origins[j][:, None]
@@ -115,8 +125,8 @@ def _unrolled(
     rows = math.gcd(n, ROWS)
     shape = n // rows, rows, parts * s
     blocks = jnp.moveaxis(data.reshape(d, *shape), 0, 1), sample_weight.reshape(shape)
-    first = jax.tree.map(lambda a: a[0], blocks)
-    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(over_block, *first))
+    sums = jax.eval_shape(over_block, *_first(blocks))
+    zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), sums)
     totals, sums = _as_one(lambda *each: jax.lax.scan(add, zero, each)[0])(*blocks)
     totals, sums = jax.tree.map(lambda a: a.reshape(parts, s).sum(0), (totals, sums))
     stacked = jnp.stack([jnp.stack(each, -1) for each in sums], 1)
@@ -131,14 +141,30 @@ def _sum_rows(a: Float[Array, "n s"]) -> Float[Array, "s"]:
     return a[0]
 
 
+@functools.cache
+def compiler_options() -> dict[str, Any]:
+    """Options without which `_as_one` would be given large sums as library calls, for `jax.jit`.
+
+    Empty where the processor, or the version of the compiler, is another.
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    if jax.default_backend() != "cpu":
+        return {}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0.0)
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
+
+
 def _as_one(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have the compiler for CPUs make one piece of code of a loop of small array operations.
 
     Otherwise it calls each of them, on two threads where it finds two that are independent, which
     costs more than what they do. `function` must be free of library calls (LAPACK), sorts and
-    scatters.
+    scatters, and is to be compiled with `compiler_options`.
     """
-    if jax.default_backend() != "cpu":
+    if not compiler_options():
         return function
 
     def tagged(*arguments):
@@ -180,7 +206,11 @@ def run(
         path, objective, done = em.follow(taken, path, sums, size, prior, limits, tol)
         return path, objective, done | (taken + 1 >= most)
 
-    n_sets, dtype = sample_weight.shape[1], sample_weight.dtype
-    path, history, steps = iterate(advance, em.begin(starts), n_sets, max_steps, dtype)
+    def loop(path):
+        return iterate(advance, path, size.shape[0], max_steps, size.dtype)
+
+    # The triangles of larger matrices are found by library calls.
+    simple = _can_unroll(starts, data, incomplete) and len(data) <= LARGEST
+    path, history, steps = (_as_one(loop) if simple else loop)(em.begin(starts))
     status = em.conclude(path, size, limits)
     return em.Fit(path.mixtures, path.objective, status, steps, history)

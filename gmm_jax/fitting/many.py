@@ -158,23 +158,28 @@ class _Job:
 
     def _advance(self, members: np.ndarray, begin: Any, most: int) -> Any:
         """Up to `most` steps for some sets, from mixtures or random numbers; -1 stands for none."""
-        data, weight = self.data[members], self.weight[members] * (members >= 0)[:, None]
-        begin = jax.tree.map(lambda a: a[members], begin)
+        rows = members
+        if members[-1] - members[0] == len(members) - 1:  # a view, where a copy would take time
+            rows = slice(members[0], members[-1] + 1)
+        data, weight = self.data[rows], self.weight[rows] * (members >= 0)[:, None]
+        begin = jax.tree.map(lambda a: a[rows], begin)
         if not isinstance(begin, Mixture):
-            values = jax.tree.map(lambda a: a[members], self.values)
+            values = jax.tree.map(lambda a: a[rows], self.values)
             begin = _begin(
                 begin, data, weight, values, self.limits.held, family=self.family, start=self.start
             )
+        advance = _advance()
         return jax.device_get(
-            _advance(begin, data, weight, self.limits, self.tol, most, incomplete=self.incomplete)
+            advance(begin, data, weight, self.limits, self.tol, most, incomplete=self.incomplete)
         )
 
 
 def _lanes(left: np.ndarray, n: int) -> Iterator[np.ndarray]:
     """Divide sets into groups of one of two sizes, filled up with -1."""
-    size = LANES[len(left) > 4 * LANES[0] and n <= 2048]
-    for begin in range(0, len(left), size):
-        part = left[begin : begin + size]
+    few, many = LANES
+    while len(left):
+        size = many if len(left) > many // 2 and n <= 2048 else few
+        part, left = left[:size], left[size:]
         yield np.pad(part, (0, size - len(part)), constant_values=-1)
 
 
@@ -192,14 +197,20 @@ def _begin(uniforms, data, weight, values, held, *, family, start):
     return jax.vmap(one)(uniforms, rows, weight, values)
 
 
-@functools.partial(jax.jit, static_argnames="incomplete")
-def _advance(mixtures, data, weight, limits, tol, most, *, incomplete):
-    data, weight = jnp.moveaxis(data, 0, 2), weight.T
-    prior = MaximumLikelihood()
-    fit = side_by_side.run(
-        mixtures, data, weight, prior, limits, tol, most, ROUND[1], incomplete=incomplete
-    )
-    return fit.mixtures, fit.objective, fit.status, fit.steps
+@functools.cache
+def _advance() -> Any:
+    """Up to `most` steps for some sets."""
+
+    def advance(mixtures, data, weight, limits, tol, most, *, incomplete):
+        data, weight = jnp.moveaxis(data, 0, 2), weight.T
+        prior = MaximumLikelihood()
+        fit = side_by_side.run(
+            mixtures, data, weight, prior, limits, tol, most, ROUND[1], incomplete=incomplete
+        )
+        return fit.mixtures, fit.objective, fit.status, fit.steps
+
+    options = side_by_side.compiler_options()
+    return jax.jit(advance, static_argnames="incomplete", compiler_options=options)
 
 
 def _blank(k: int, family: Any, event: tuple[int, ...]) -> Mixture:
