@@ -94,8 +94,8 @@ def sweep(
 ) -> tuple[State, Info]:
     """Draw assignments, missing values and parameters of c mixtures.
 
-    At temperature b this leaves p(parameters) prod_i sum_k (w_k f_k(x_i))^(b s_i) as it is, s_i how
-    often point i counts. With `partial` a Metropolis test makes it that times the factor
+    At temperature b, one number or one for each point (b, n), this leaves
+    p(parameters) prod_i sum_k (w_k f_k(x_i))^(b s_i) as it is, s_i how often point i counts. With `partial` a Metropolis test makes it that times the factor
     prod_i [(sum_k w_k f_k)^s_i / sum_k (w_k f_k)^s_i]^b, and so at temperature 1 the posterior;
     draws of assignments, then of parameters, are reversible, so that only the factor is tested.
     """
@@ -107,20 +107,20 @@ def sweep(
     state, info = _sweep(sweep_key, mixtures, tempered, power, prior, floor, held)
     if not partial:
         return state, info
-    missing = jax.vmap(lambda mixture: lacking(mixture, table))
-    odds = temperature * (missing(state.mixtures) - missing(mixtures))
+    missing = jax.vmap(lambda mixture: lacking(mixture, table, temperature))
+    odds = missing(state.mixtures) - missing(mixtures)
     accepted = jnp.log(jax.random.uniform(test_key, odds.shape, odds.dtype)) < odds
     return State(choose(accepted, state.mixtures, mixtures)), info
 
 
-def lacking(mixture: Mixture, table: Table) -> Float[Array, ""]:
-    """Log of what a product of powers lacks of the likelihood of points that count less than 1."""
+def lacking(mixture: Mixture, table: Table, temperature: Any) -> Float[Array, ""]:
+    """Log of the factor that `sweep` tests."""
     weight = table.sample_weight
     joint = jax.vmap(lambda points: bounded_log_joint(mixture, points, table.incomplete))
     each = joint(table.points)
     whole = weight * log_sum_exp(each, -1)
     parts = log_sum_exp(weight[..., None] * each, -1)
-    return jnp.sum(jnp.where(weight > 0, whole - parts, 0))
+    return jnp.sum(jnp.where(weight > 0, temperature * (whole - parts), 0))
 
 
 def bounded_log_joint(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from gmm_jax import gibbs, nuts
 from gmm_jax._numerics import log_sum_exp
+from gmm_jax._progress import Report, silent
 from gmm_jax.mixture import Mixture
 from gmm_jax.mixture_posterior import em_starts
 from gmm_jax.priors.components import resolved
@@ -51,6 +52,7 @@ def sample(
     n_chains: int,
     n_warmup: int,
     n_draws: int,
+    report: Report = silent,
 ) -> tuple[Mixture, nuts.Info]:
     """Draw from the posterior, with chains that start around EM fits.
 
@@ -65,9 +67,10 @@ def sample(
         n_chains: c.
         n_warmup: Draws to learn from, of every chain.
         n_draws: s, of every chain.
+        report: Is told how far it is.
 
     Returns:
-        Mixtures (c, s), and how the chains went.
+        Mixtures (c, s), and how the chains went; fewer after an interrupt.
 
     Raises:
         ValueError: some weights are held and others are not.
@@ -75,9 +78,9 @@ def sample(
     start_key, key = jax.random.split(key)
     starts = _starts(start_key, table, prior, floor, known, held, family=family, n_chains=n_chains)
     arguments = Arguments(table, prior, floor, _known(prior, known, held, starts))
-    positions, info = nuts.run(
-        key, log_density, arguments, _free(starts, arguments), n_warmup=n_warmup, n_draws=n_draws
-    )
+    sizes = dict(n_warmup=n_warmup, n_draws=n_draws)
+    free = _free(starts, arguments)
+    positions, info = nuts.run(key, log_density, arguments, free, **sizes, report=report)
     return _mixtures(positions, arguments), info
 
 

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import ensemble, smc
+from gmm_jax._progress import Report, silent
 from gmm_jax.models import posterior
 
 SWEEPS = 12
@@ -21,12 +22,16 @@ LOWEST = -1e30
 
 
 def sample(
-    key: Array, target: posterior.PosteriorTarget, *, n_particles: int, n_draws: int
+    key: Array,
+    target: posterior.PosteriorTarget,
+    *,
+    n_particles: int,
+    n_draws: int,
+    report: Report = silent,
 ) -> smc.TemperedSample:
     """Draw positions from the posterior and estimate the evidence."""
-    return smc.run(
-        key, TARGET, target, n_particles=n_particles, n_draws=n_draws, chunk_size=n_particles
-    )
+    sizes = dict(n_particles=n_particles, n_draws=n_draws, chunk_size=n_particles)
+    return smc.run(key, TARGET, target, **sizes, report=report)
 
 
 def propose(key: Array, target: posterior.PosteriorTarget, size: int) -> Any:

@@ -1,34 +1,38 @@
 """The No-U-Turn sampler, NumPyro's, of any log density over numbers that may take any value.
 
-All chains run in one compiled program, warm-up and draws together. It is kept for the function and
-the shapes: further data of the same shape are not compiled again.
+All chains step together, a tenth of the draws at a time, by one compiled program for warm-up and
+draws. It is kept for the function and the shapes: further data of the same shape are not compiled
+again.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
+
+from gmm_jax._progress import Report, in_rounds, silent
+
+ROUNDS = 10
+"""The draws are taken in so many; between them progress is told, and an interrupt stops."""
 
 
 class Info(NamedTuple):
     """How c chains of s draws went."""
 
-    diverging: Bool[Array, "c s"]
+    diverging: Bool[np.ndarray, "c s"]
     """Where the integrator lost its way, which hints at a corner that draws don't reach."""
-    n_leapfrogs: Int[Array, "c s"]
+    n_leapfrogs: Int[np.ndarray, "c s"]
     """How many gradients each draw took."""
-    accept_prob: Float[Array, "c s"]
+    accept_prob: Float[np.ndarray, "c s"]
     """Mean probability of acceptance along each trajectory."""
     step_size: Float[Array, "c"]
 
 
-@functools.partial(
-    jax.jit, static_argnames=("log_density", "n_warmup", "n_draws", "accept", "depth")
-)
 def run(
     key: Array,
     log_density: Callable[[Any, Any], Float[Array, ""]],
@@ -39,6 +43,7 @@ def run(
     n_draws: int,
     accept: float = 0.8,
     depth: int = 10,
+    report: Report = silent,
 ) -> tuple[Any, Info]:
     """Draw with the No-U-Turn sampler [1]; step size and scales are learnt in the warm-up.
 
@@ -52,33 +57,54 @@ def run(
         n_draws: Draws to keep, of every chain.
         accept: Mean acceptance probability to aim for; higher makes smaller steps.
         depth: A trajectory takes at most 2^depth steps.
+        report: Is told how far it is.
 
     Returns:
-        Positions (c, s, ...), and how the chains went.
+        Positions (c, s, ...), and how the chains went; fewer after an interrupt.
 
-    [1] Hoffman and Gelman (2014), "The No-U-Turn sampler".
+    [1] Hoffman and Gelman (2014), "The No-U-turn sampler".
     """
+    length = math.ceil(n_draws / ROUNDS)
+    n_chains = jax.tree.leaves(starts)[0].shape[0]
+    settings = log_density, n_warmup, accept, depth
+    state = _begin(jax.random.split(key, n_chains), arguments, starts, settings)
+
+    def one_round(i: int, state: Any) -> tuple[Any, Any]:
+        return advance(state, arguments, settings, length)
+
+    sizes = math.ceil(n_warmup / length), math.ceil(n_draws / length)
+    state, rounds = in_rounds(one_round, state, *sizes, report)
+    draws, *info = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_draws], *rounds)
+    return draws, Info(*info, state.adapt_state.step_size)
+
+
+def _kernel(arguments: Any, settings: tuple) -> tuple[Callable, Callable]:
+    """NumPyro's: the state of one chain from a start, and its next."""
     from numpyro.infer.hmc import hmc
 
-    def chain(key: Array, start: Any) -> tuple[Any, Info]:
-        begin, advance = hmc(lambda position: -log_density(position, arguments), algo="NUTS")
-        state = begin(start, n_warmup, target_accept_prob=accept, max_tree_depth=depth, rng_key=key)
+    log_density, n_warmup, accept, depth = settings
+    begin, step = hmc(lambda position: -log_density(position, arguments), algo="NUTS")
+    options = dict(target_accept_prob=accept, max_tree_depth=depth)
+    return lambda key, start: begin(start, n_warmup, **options, rng_key=key), step
 
-        def record(state: Any) -> tuple[Any, ...]:
-            return state.z, state.diverging, state.num_steps, state.accept_prob
 
-        def step(i: Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-            state, kept = carry
-            state = advance(state)
-            row = jnp.maximum(i - n_warmup, 0)  # the warm-up overwrites the first row
-            kept = jax.tree.map(lambda all, one: all.at[row].set(one), kept, record(state))
-            return state, kept
+@functools.partial(jax.jit, static_argnames="settings")
+def _begin(keys: Array, arguments: Any, starts: Any, settings: tuple) -> Any:
+    """States of all chains."""
+    return jax.vmap(_kernel(arguments, settings)[0])(keys, starts)
 
-        # One loop for warm-up and draws: the step is compiled once.
-        shapes = jax.eval_shape(record, state)
-        kept = jax.tree.map(lambda a: jnp.zeros((n_draws, *a.shape), a.dtype), shapes)
-        state, (draws, *info) = jax.lax.fori_loop(0, n_warmup + n_draws, step, (state, kept))
-        return draws, Info(*info, state.adapt_state.step_size)
 
-    n_chains = jax.tree.leaves(starts)[0].shape[0]
-    return jax.vmap(chain)(jax.random.split(key, n_chains), starts)
+@functools.partial(jax.jit, static_argnames=("settings", "length"))
+def advance(state: Any, arguments: Any, settings: tuple, length: int) -> tuple[Any, Any]:
+    """Take `length` steps of all chains; returns their states, and positions and info (c, s)."""
+    begin, step = _kernel(arguments, settings)
+
+    def record(state: Any, _: Any) -> tuple[Any, Any]:
+        state = step(state)
+        return state, (state.z, state.diverging, state.num_steps, state.accept_prob)
+
+    def chain(state: Any) -> tuple[Any, Any]:
+        jax.eval_shape(begin, state.rng_key, state.z)  # without which the step is not set up
+        return jax.lax.scan(record, state, length=length)
+
+    return jax.vmap(chain)(state)

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import diagnostics, importance, nuts
+from gmm_jax._progress import telling
 from gmm_jax._warnings import warn
 from gmm_jax.importance import ImportanceSample
 from gmm_jax.model_posterior import ModelPosterior
@@ -40,6 +41,7 @@ def sample(
     n_warmup: int = 1000,
     n_particles: int | None = None,
     accept: float = 0.9,
+    progress: bool | None = None,
     key: Array | None = None,
 ) -> ModelPosterior:
     """Draw from the posterior of any generative function given some of its choices.
@@ -63,6 +65,8 @@ def sample(
         n_warmup: Draws that NUTS learns from, and throws away, in every chain.
         n_particles: How many for the other methods.
         accept: Acceptance probability that NUTS aims for; higher makes smaller steps.
+        progress: Whether to tell on stderr how far it is; by default where that is a terminal.
+            An interrupt of NUTS keeps what was drawn.
         key: Random key; `jax.random.key(0)` if left out.
 
     Returns:
@@ -99,12 +103,12 @@ def sample(
     if method == "importance":
         return _by_importance(key, model, constraints, args, n_importance, n_draws, why)
     if method == "smc":
-        return _by_smc(key, target, n_tempered, n_draws, why)
-    posterior = _by_nuts(key, target, n_chains, n_draws, n_warmup, accept, why)
+        return _by_smc(key, target, n_tempered, n_draws, progress, why)
+    posterior = _by_nuts(key, target, n_chains, n_draws, n_warmup, accept, progress, why)
     problem = posterior.verdict()
     if problem and asked == "auto" and "ordered" not in supports.values():
         why = f"since NUTS did not do ({problem.partition(':')[0]})"
-        return _by_smc(key, target, n_tempered, n_draws, why)
+        return _by_smc(key, target, n_tempered, n_draws, progress, why)
     if problem:
         warn(f"The No-U-Turn sampler is not to be trusted yet: {problem}")
     return posterior
@@ -135,7 +139,14 @@ def _chosen(
 
 
 def _by_nuts(
-    key: Array, target: Any, n_chains: int, n_draws: int, n_warmup: int, accept: float, why: str
+    key: Array,
+    target: Any,
+    n_chains: int,
+    n_draws: int,
+    n_warmup: int,
+    accept: float,
+    progress: bool | None,
+    why: str,
 ) -> ModelPosterior:
     from gmm_jax.models.posterior import log_density
 
@@ -147,9 +158,12 @@ def _by_nuts(
             "constraints have density zero (or NaN) under every draw tried from the model: check "
             "the data's unit and the model's prior, or use method='smc'."
         )
-    positions, info = nuts.run(
-        key, log_density, target, starts, n_warmup=n_warmup, n_draws=n_steps, accept=accept
-    )
+    settings = dict(n_warmup=n_warmup, n_draws=n_steps, accept=accept)
+    with telling("NUTS", progress) as report:
+        positions, info = nuts.run(key, log_density, target, starts, **settings, report=report)
+    asked, n_steps = n_steps, info.diverging.shape[1]
+    if n_steps < asked:
+        warn(f"interrupted after {n_steps} of {asked} draws of each chain.")
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), positions)
     return ModelPosterior(
         draws=jax.device_get(_choices(flat, target)),
@@ -160,10 +174,14 @@ def _by_nuts(
     )
 
 
-def _by_smc(key: Array, target: Any, n_particles: int, n_draws: int, why: str) -> ModelPosterior:
+def _by_smc(
+    key: Array, target: Any, n_particles: int, n_draws: int, progress: bool | None, why: str
+) -> ModelPosterior:
     from gmm_jax import model_tempering
 
-    drawn = model_tempering.sample(key, target, n_particles=n_particles, n_draws=n_draws)
+    sizes = dict(n_particles=n_particles, n_draws=n_draws)
+    with telling("Tempered SMC", progress) as report:
+        drawn = model_tempering.sample(key, target, **sizes, report=report)
     rows = [a.reshape(n_draws, -1) for a in jax.tree.leaves(drawn.draws)]
     effective = diagnostics.effective_among_families(jnp.concatenate(rows, 1), drawn.families)
     posterior = ModelPosterior(

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import diagnostics
+from gmm_jax._progress import Report, silent
 from gmm_jax.resampling import systematic
 
 LOWEST_STEP = math.log(1e-13)
@@ -72,6 +74,7 @@ class TemperedSample(NamedTuple):
     n_temperatures: Int[Array, ""]
 
 
+@functools.partial(jax.jit, static_argnames=("target", "n_particles"))
 def init(key: Array, target: Target, arguments: Any, n_particles: int) -> State:
     """Draw particles at temperature 0."""
     particles = target.propose(key, arguments, n_particles)
@@ -80,6 +83,7 @@ def init(key: Array, target: Target, arguments: Any, n_particles: int) -> State:
     return State(particles, zero, zero, each, jnp.zeros(n_particles, dtype), jnp.zeros((), int))
 
 
+@functools.partial(jax.jit, static_argnames=("target", "chunk_size"))
 def step(
     key: Array,
     state: State,
@@ -123,9 +127,6 @@ def step(
     )
 
 
-@functools.partial(
-    jax.jit, static_argnames=("target", "n_particles", "n_draws", "chunk_size", "evenness")
-)
 def run(
     key: Array,
     target: Target,
@@ -135,6 +136,7 @@ def run(
     n_draws: int,
     chunk_size: int = 1024,
     evenness: float = 0.9,
+    report: Report = silent,
 ) -> TemperedSample:
     """Go from temperature 0 to 1.
 
@@ -146,19 +148,23 @@ def run(
         n_draws: How many to keep.
         chunk_size: How many are weighed and moved at once.
         evenness: Effective sample size of the weights at every temperature, as a share.
+        report: Is told the temperature.
     """
     start_key, steps_key, draws_key = jax.random.split(key, 3)
     n_chunks = math.ceil(n_particles / chunk_size)
     chunk_size = math.ceil(n_particles / n_chunks)
     state = init(start_key, target, arguments, n_chunks * chunk_size)
-    share = jnp.asarray(evenness, state.temperature.dtype)
-
-    def advance(state):
+    share = np.asarray(evenness, state.temperature.dtype)
+    while state.temperature < 1:
         own = jax.random.fold_in(steps_key, state.n_steps)
-        return step(own, state, target, arguments, share, chunk_size)
+        state = step(own, state, target, arguments, share, chunk_size)
+        report(f"temperature {state.temperature:.2g}")
+    return _conclude(draws_key, state, n_draws)
 
-    state = jax.lax.while_loop(lambda state: state.temperature < 1, advance, state)
-    indices = systematic(draws_key, jnp.zeros_like(state.growth), n_draws)
+
+@functools.partial(jax.jit, static_argnames="n_draws")
+def _conclude(key: Array, state: State, n_draws: int) -> TemperedSample:
+    indices = systematic(key, jnp.zeros_like(state.growth), n_draws)
     return TemperedSample(
         jax.tree.map(lambda a: a[indices], state.particles),
         state.families[indices],

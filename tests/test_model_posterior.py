@@ -73,9 +73,9 @@ def test_nuts_agrees_with_quadrature_and_other_data_compile_nothing():
     assert posterior.draws["scale"].shape == (4000,)
     agree(posterior, by_quadrature(DATA, 3.0)[0])
 
-    compiled = nuts.run._cache_size()
+    compiled = nuts.advance._cache_size()
     again = sample(shifted, {"x": DATA + 0.5}, args=(2.5,), key=jax.random.key(1))
-    assert nuts.run._cache_size() == compiled
+    assert nuts.advance._cache_size() == compiled
     agree(again, by_quadrature(DATA + 0.5, 2.5)[0])
 
     lines = str(posterior).splitlines()

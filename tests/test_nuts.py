@@ -57,10 +57,10 @@ def test_draws_have_the_moments_of_a_normal_and_further_data_compile_nothing():
         for j in range(2):
             within_errors(off[..., i] * off[..., j], covariance[i, j], "covariance")
 
-    compiled = nuts.run._cache_size()
+    compiled = nuts.advance._cache_size()
     shifted = arguments | {"mean": arguments["mean"] + 3}
     again, _ = nuts.run(jax.random.key(0), normal_log_density, shifted, starts, **settings)
-    assert nuts.run._cache_size() == compiled
+    assert nuts.advance._cache_size() == compiled
     within_errors(again["x"][..., 0], 4.0, "shifted")
 
 

@@ -51,12 +51,10 @@ def runs(request):
     """100 runs of 200 particles, in chunks that don't divide their number."""
     target = smc.Target(propose, log_rise, request.param)
 
-    def once(key):
-        return smc.run(
-            key, target, jnp.asarray(POINTS), n_particles=199, n_draws=150, chunk_size=100
-        )
-
-    return jax.jit(jax.vmap(once))(jax.random.split(jax.random.key(0), 100))
+    points, sizes = jnp.asarray(POINTS), dict(n_particles=199, n_draws=150, chunk_size=100)
+    keys = jax.random.split(jax.random.key(0), 100)
+    each = [smc.run(key, target, points, **sizes) for key in keys]
+    return jax.tree.map(lambda *a: np.stack(a), *each)
 
 
 def test_the_mean_evidence_is_exact(runs):

@@ -77,8 +77,8 @@ def fit(
             as many particles. By default 20,000 for importance sampling, 4,000 for SMC and 1,000 of
             each chain.
         n_chains: How many chains; by default 16 of Gibbs sampling, fewer for large data, 4 of NUTS.
-        progress: Whether to report progress of Gibbs chains on stderr; by default where that is a
-            terminal. An interrupt keeps what was drawn.
+        progress: Whether to tell on stderr how far samplers are; by default where that is a
+            terminal. An interrupt of Gibbs chains and of NUTS keeps what was drawn.
         key: Random key; `jax.random.key(0)` if left out, so that a call repeated is the same call.
 
     Returns:

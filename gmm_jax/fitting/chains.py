@@ -2,7 +2,6 @@
 
 import functools
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from jaxtyping import Float
 
 from gmm_jax import convergence, gibbs, mixture_gibbs
 from gmm_jax._numerics import log_sum_exp
+from gmm_jax._progress import Report, in_rounds, telling
 from gmm_jax._warnings import warn
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.mixture import Mixture
@@ -23,9 +23,10 @@ from gmm_jax.table import Table, log_joint
 STEPS = 1000
 """Of each chain, unless the number of draws is given."""
 MOST_CHAINS, FEWEST_CHAINS = 16, 4
-ROUNDS, WARM_UP, SHORTEST = 10, 5, 25
-"""So many rounds of draws, after others to warm up, and of so many steps at least. Between them
-progress is told, and an interrupt stops."""
+ROUNDS, SHORTEST = 10, 25
+"""So many rounds of draws, of so many steps at least."""
+WARM_UP, LEAST_WARM_UP = 5, 250
+"""So many rounds before them, and so many steps at least."""
 ANNEALED, LOWEST = 2, 0.1
 """So many rounds are at temperatures below 1, from the lowest."""
 MARGIN = 5.0
@@ -59,14 +60,15 @@ def by_gibbs(
         named=named and k <= MOST_COMPONENTS,
         partial=task.partial,
     )
-    rounds, stopped = _rounds(run_key, advance, mixtures, arguments, sizes, _reporter(progress))
+    with telling("Gibbs sampling", progress) as report:
+        rounds = _rounds(run_key, advance, mixtures, arguments, sizes, report)
     draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
-    if stopped:
-        warn(f"interrupted after {log_likelihood.shape[1]} of {n_steps} draws of each chain.")
-    return _sampled(task, draws, log_likelihood, f"{n_chains} Gibbs chains of {n_steps} draws")
+    return _sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
 
 
-def by_nuts(key: Array, task: Task, n_draws: int | None, n_chains: int | None) -> Sampled:
+def by_nuts(
+    key: Array, task: Task, n_draws: int | None, n_chains: int | None, progress: bool | None
+) -> Sampled:
     """Run chains of the No-U-Turn sampler around EM fits; as many steps warm up as count."""
     from gmm_jax import mixture_nuts  # quicker to import when first used
 
@@ -75,21 +77,22 @@ def by_nuts(key: Array, task: Task, n_draws: int | None, n_chains: int | None) -
     table = Table(points[None], weight[None], incomplete=incomplete)
     n_steps = STEPS if n_draws is None else math.ceil(n_draws / n_chains)
     prior, known = jax.tree.map(jnp.asarray, (task.prior, task.known))
-    draws, info = mixture_nuts.sample(
-        key,
-        table,
-        prior,
-        task.family,
-        task.floor,
-        known,
-        task.held,
-        n_chains=n_chains,
-        n_warmup=n_steps,
-        n_draws=n_steps,
-    )
+    with telling("NUTS", progress) as report:
+        draws, info = mixture_nuts.sample(
+            key,
+            table,
+            prior,
+            task.family,
+            task.floor,
+            known,
+            task.held,
+            n_chains=n_chains,
+            n_warmup=n_steps,
+            n_draws=n_steps,
+            report=report,
+        )
     log_likelihood = np.asarray(_log_likelihood(draws, table))
-    story = f"{n_chains} chains of {n_steps} draws"
-    sampled = _sampled(task, jax.device_get(draws), log_likelihood, story)
+    sampled = _sampled(task, jax.device_get(draws), log_likelihood, n_steps, "chains")
     n_divergent = int(info.diverging.sum())
     if n_divergent > DIVERGENT * info.diverging.size and not sampled.problem:
         problem = (
@@ -116,9 +119,9 @@ def _rounds(
     mixtures: Mixture,
     arguments: mixture_gibbs.Arguments,
     sizes: tuple[int, int],
-    report: Callable[[int], None],
-) -> tuple[list[Any], bool]:
-    """Rounds to warm up, then those that count; and whether they were interrupted.
+    report: Report,
+) -> list[Any]:
+    """Draws of each round after the warm-up.
 
     In the first, the temperature rises, so that chains find the way from a bad start.
 
@@ -128,29 +131,24 @@ def _rounds(
         mixtures: Where the chains stand.
         arguments: The posterior.
         sizes: The number of steps in a round, and of rounds that count.
-        report: Is told how many per cent are done.
+        report: Is told how far it is.
     """
-    rounds, (length, n_rounds) = [], sizes
-    total = WARM_UP + n_rounds
+    length, n_rounds = sizes
+    n_warmup = max(WARM_UP, math.ceil(LEAST_WARM_UP / length))
     rise = np.geomspace(LOWEST, 1, ANNEALED * length)
-    temperatures = np.r_[rise, np.ones((total - ANNEALED) * length)]
+    temperatures = np.r_[rise, np.ones((n_warmup + n_rounds - ANNEALED) * length)]
     temperatures = jnp.asarray(temperatures, arguments.floor.dtype)
     stakes = arguments.prior, arguments.table.sample_weight.sum()
-    try:
-        for i in range(total):
-            own = jax.random.fold_in(key, i)
-            now = temperatures[i * length : (i + 1) * length]
-            mixtures, *new = jax.block_until_ready(advance(own, mixtures, arguments, now))
-            if i == ANNEALED:
-                mixtures = _without_the_lost(own, mixtures, new[1][:, -1], *stakes)
-            if i >= WARM_UP:
-                rounds.append(tuple(jax.device_get(new)))
-            report(100 * (i + 1) // total)
-    except KeyboardInterrupt:
-        if not rounds:
-            raise
-        return rounds, True
-    return rounds, False
+
+    def one_round(i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
+        own = jax.random.fold_in(key, i)
+        now = temperatures[i * length : (i + 1) * length]
+        mixtures, *new = advance(own, mixtures, arguments, now)
+        if ANNEALED <= i < n_warmup:
+            mixtures = _without_the_lost(own, mixtures, new[1][:, -1], *stakes)
+        return mixtures, new
+
+    return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
 
 
 @jax.jit
@@ -184,9 +182,13 @@ def _starts(
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), informed, at_random)
 
 
-def _sampled(task: Task, draws: Mixture, log_likelihood: np.ndarray, story: str) -> Sampled:
+def _sampled(
+    task: Task, draws: Mixture, log_likelihood: np.ndarray, asked: int, kind: str
+) -> Sampled:
     """Chains one after the other, and whether they agree on what doesn't depend on labels."""
-    n_chains = len(log_likelihood)
+    n_chains, n_steps = log_likelihood.shape
+    if n_steps < asked:
+        warn(f"interrupted after {n_steps} of {asked} draws of each chain.")
     flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), draws)
     densities = _densities(flat, *_witnesses(task))
     values = {
@@ -209,13 +211,13 @@ def _sampled(task: Task, draws: Mixture, log_likelihood: np.ndarray, story: str)
         problem = f"the chains are worth {worst.ess_bulk:.0f} draws only: pass more (n_draws)."
     return Sampled(
         flat,
-        story,
+        f"{n_chains} {kind} of {n_steps} draws",
         dict(
             log_evidence=math.nan,
             log_evidence_error=math.nan,
             effective_sample_size=worst.ess_bulk,
             pareto_k=math.nan,
-            log_importance_weights=np.zeros(n_chains * log_likelihood.shape[1]),
+            log_importance_weights=np.zeros(log_likelihood.size),
             n_chains=n_chains,
             convergence=found,
         ),
@@ -234,14 +236,3 @@ def _witnesses(task: Task) -> tuple[Array, bool]:
 @functools.partial(jax.jit, static_argnames="incomplete")
 def _densities(draws: Mixture, points: Array, incomplete: bool) -> Array:
     return jax.vmap(lambda m: jax.nn.logsumexp(log_joint(m, points, incomplete), -1))(draws)
-
-
-def _reporter(wanted: bool | None) -> Callable[[int], None]:
-    """Tells how much is done, on stderr; by default where that is a terminal."""
-
-    def report(percent: int) -> None:
-        if sys.stderr.isatty() if wanted is None else wanted:
-            end = "\n" if percent == 100 else ""
-            print(f"\rGibbs sampling: {percent} %", end=end, file=sys.stderr, flush=True)
-
-    return report

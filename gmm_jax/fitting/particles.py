@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from gmm_jax import importance, mixture_posterior, mixture_tempering
+from gmm_jax._progress import telling
 from gmm_jax.fitting.task import Sampled, Task
 
 REMEDY = {
@@ -54,20 +55,22 @@ def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None
     )
 
 
-def by_smc(key: Array, task: Task, n_particles: int | None) -> Sampled:
+def by_smc(key: Array, task: Task, n_particles: int | None, progress: bool | None) -> Sampled:
     """Take particles from the prior to the posterior."""
     n_particles = 4_000 if n_particles is None else n_particles
-    sample, effective = mixture_tempering.sample(
-        key,
-        task.table(),
-        task.prior,
-        task.floor,
-        jax.tree.map(jnp.asarray, task.known),
-        task.held,
-        n_particles=n_particles,
-        n_draws=n_particles,
-        exchangeable=task.exchangeable or task.held is not None,
-    )
+    with telling("Tempered SMC", progress) as report:
+        sample, effective = mixture_tempering.sample(
+            key,
+            task.table(),
+            task.prior,
+            task.floor,
+            jax.tree.map(jnp.asarray, task.known),
+            task.held,
+            n_particles=n_particles,
+            n_draws=n_particles,
+            exchangeable=task.exchangeable or task.held is not None,
+            report=report,
+        )
     sample, effective = jax.device_get((sample, effective))
     problem = None
     if not effective >= max(25, 0.01 * n_particles):
@@ -78,7 +81,7 @@ def by_smc(key: Array, task: Task, n_particles: int | None) -> Sampled:
         )
     return Sampled(
         sample.draws,
-        f"{n_particles} particles from the prior in {int(sample.n_temperatures)} temperatures",
+        f"{n_particles} particles from the prior in {int(sample.n_temperatures)} steps",
         dict(
             log_evidence=float(sample.log_evidence),
             log_evidence_error=float(sample.log_evidence_error),

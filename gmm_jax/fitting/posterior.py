@@ -41,8 +41,8 @@ def fit_posterior(
     samplers: dict[str, Callable[[], Sampled]] = {
         "importance": lambda: by_importance(key, task, proposal, n_draws),
         "gibbs": lambda: by_gibbs(key, task, n_draws, n_chains, progress),
-        "nuts": lambda: by_nuts(key, task, n_draws, n_chains),
-        "smc": lambda: by_smc(key, task, n_draws),
+        "nuts": lambda: by_nuts(key, task, n_draws, n_chains, progress),
+        "smc": lambda: by_smc(key, task, n_draws, progress),
         "variational": lambda: by_variational(key, task, n_draws),
     }
     method, *others = _able(task) if method == "auto" else [method]

@@ -1,8 +1,6 @@
 """`fit_chunks`: data larger than memory."""
 
-import sys
 import warnings
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +10,7 @@ from jax import Array
 from gmm_jax import chunked, em
 from gmm_jax._chunks import Survey, as_chunks, survey
 from gmm_jax._data import Frame, float_dtype
+from gmm_jax._progress import telling
 from gmm_jax._warnings import FitWarning, warn
 from gmm_jax.chunked_fit import ChunkedFit
 from gmm_jax.families import kinds
@@ -101,8 +100,13 @@ def fit_chunks(
     start = arguments.as_start(start, job.family, len(seen.sample), job.k, job.event)
     inside, restarts = job.begin(start, n_restarts, max_steps, key)
     volume = seen.log_volume(job.frame)
-    report = _reporter(sys.stderr.isatty() if progress is None else progress, volume / seen.size)
-    found = chunked.run(inside, read, job.frame, seen.size, job.limits, tol, max_steps, report)
+    with telling("EM", progress) as tell:
+
+        def report(number: int, objective: float) -> None:
+            each = objective - volume / seen.size
+            tell(f"pass {number}, log likelihood per point {each:.6f}")
+
+        found = chunked.run(inside, read, job.frame, seen.size, job.limits, tol, max_steps, report)
     if found.status in ADVICE:
         warn(f"{em.MEANING[found.status]}. {ADVICE[found.status]}")
     mixture, statistics = found.mixture, found.statistics
@@ -199,12 +203,3 @@ def _reason(restarts: em.Fit | None, n: int) -> str:
     if restarts is not None:
         begun = f"the best of {len(restarts.status)} starts on {n} points"
     return f"Maximum likelihood by EM on chunks of data, from {begun}."
-
-
-def _reporter(wanted: bool, log_volume: float) -> Callable[[int, float], None]:
-    def report(number: int, objective: float) -> None:
-        if wanted:
-            text = f"\rpass {number}, log likelihood per point {objective - log_volume:.6f}"
-            print(text, end="", file=sys.stderr, flush=True)
-
-    return report
