@@ -34,6 +34,7 @@ def test_mirrored_data_are_their_own_mirror_image(name):
         ("line, 32 points", "auto"),
         ("line, 32 points", "smc"),
         ("line, 200 points", "auto"),
+        ("line, 200 points", "smc"),
         ("plane, 40 points", "smc"),
         ("plane, gaps", "auto"),
         ("uneven, 12 points", "auto"),
