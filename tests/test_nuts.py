@@ -18,6 +18,7 @@ from gmm_jax import (
     nuts,
 )
 from gmm_jax._data import Frame
+from gmm_jax._progress import telling
 from gmm_jax._pytree import rebuild
 from gmm_jax.fitting.setting import prior_inside
 from gmm_jax.mixture import Mixture
@@ -62,6 +63,33 @@ def test_draws_have_the_moments_of_a_normal_and_further_data_compile_nothing():
     again, _ = nuts.run(jax.random.key(0), normal_log_density, shifted, starts, **settings)
     assert nuts.advance._cache_size() == compiled
     within_errors(again["x"][..., 0], 4.0, "shifted")
+
+
+def test_an_interrupt_keeps_what_was_drawn(monkeypatch, capsys):
+    advance, calls = nuts.advance, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 14:
+            raise KeyboardInterrupt
+        return advance(*arguments)
+
+    monkeypatch.setattr(nuts, "advance", interrupted)
+    arguments = {"mean": jnp.zeros(2), "precision": jnp.eye(2)}
+    starts = {"x": jnp.zeros((2, 2))}
+    with telling("NUTS", True) as report:
+        draws, info = nuts.run(
+            jax.random.key(0),
+            normal_log_density,
+            arguments,
+            starts,
+            n_warmup=100,
+            n_draws=100,
+            report=report,
+        )
+    assert draws["x"].shape == (2, 30, 2)
+    assert info.diverging.shape == (2, 30)
+    assert "NUTS: 65 %" in capsys.readouterr().err
 
 
 @pytest.mark.slow
