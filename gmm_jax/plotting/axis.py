@@ -101,7 +101,9 @@ class Axis(NamedTuple):
         fine = (means.ravel() + np.linspace(-4, 4, 81)[:, None] * scales.ravel()).ravel()
         return np.sort(np.concatenate([even, np.clip(fine, self.low, self.high)]))
 
-    def bins(self, data: np.ndarray, share: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    def bins(
+        self, data: np.ndarray, share: np.ndarray, scales: np.ndarray, whole: bool = False
+    ) -> np.ndarray:
         """Edges of bins: one width in all stretches, one bin for each gap.
 
         The width is Scott's rule, 3.49 s n^(-1/3), for the component that needs the finest; a
@@ -111,11 +113,12 @@ class Axis(NamedTuple):
             data: n points.
             share: k shares of them.
             scales: k standard deviations.
+            whole: Whether data can only be whole numbers.
         """
         shown = float((self.highs - self.lows).sum())
         counts = np.maximum(share * len(data), 1)
         width = (3.49 * scales * counts ** (-1 / 3))[share >= min(0.02, share.max())].min()
-        width, unit = max(width, shown / 120), rounding(data)
+        width, unit = max(width, shown / 120), 1.0 if whole else rounding(data)
         if unit > 0.05 * width:
             width = max(1, round(width / unit)) * unit
         edges = [

@@ -1,0 +1,212 @@
+"""Whether Markov chains agree: traces, and ranks of their draws."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from gmm_jax import convergence, posterior_means, relabelling
+from gmm_jax.families.kinds import named
+from gmm_jax.plotting import paper
+from gmm_jax.plotting.drawn import some
+from gmm_jax.plotting.paper import COLOURS, GREY, INK, PALE
+from gmm_jax.posterior_fit import PosteriorFit
+
+MOST_NUMBERS = 2**24
+"""Draws times points whose densities are summed."""
+MOST_STEPS = 1000
+"""Of each chain, so many steps are drawn."""
+BINS = 20
+MOST_OF_ONE = 4
+"""Components whose leading parameter has a panel of its own."""
+
+
+class Quantity(NamedTuple):
+    """What is followed along the chains."""
+
+    name: str
+    values: Float[np.ndarray, "c s"]
+
+
+def traces(result: PosteriorFit, ax: Any = None) -> np.ndarray:
+    """Draw what the chains went through, a colour for each chain.
+
+    The log likelihood and the extreme weights don't depend on labels; the components' leading
+    parameters are shown where the draws tell components apart.
+
+    Args:
+        result: Draws of several chains.
+        ax: One row of axes for each quantity, as many as `ax=None` makes.
+
+    Raises:
+        TypeError: a point estimate.
+        ValueError: draws that were not made by chains.
+    """
+    found = quantities("traces", result)
+    step = max(1, found[0].values.shape[1] // MOST_STEPS)
+    with paper.canvas(ax, (len(found), 1), sharex=True) as axes:
+        for cell, quantity in zip(axes[:, 0], found, strict=True):
+            n_chains, n_steps = quantity.values.shape
+            for i, chain in enumerate(quantity.values):
+                cell.plot(
+                    np.arange(0, n_steps, step), chain[::step], color=paper.colour(i),
+                    linewidth=0.8, alpha=0.8 if n_chains <= 4 else 0.5, label=f"chain {i}",
+                )  # fmt: skip
+            cell.set_ylabel(quantity.name, rotation=0, ha="right", va="center")
+            cell.set_xlim(0, n_steps)
+            cell.locator_params(axis="y", nbins=4)
+        axes[-1, 0].set_xlabel("draw")
+        notes = [f"Every {step}. draw is shown."] if step > 1 else []
+        _head(axes, result, found, notes)
+    return axes[:, 0]
+
+
+def ranks(result: PosteriorFit, ax: Any = None) -> np.ndarray:
+    """Draw how the ranks of each chain's draws among all draws are spread: flat where chains agree.
+
+    The band holds 99 % of bars where draws are independent, after thinning to as many as they are
+    worth.
+
+    Args:
+        result: Draws of several chains.
+        ax: One row of axes, one for each quantity, as many as `ax=None` makes.
+
+    Raises:
+        TypeError: a point estimate.
+        ValueError: draws that were not made by chains.
+
+    References:
+        Vehtari, Gelman, Simpson, Carpenter and Buerkner (2021), "Rank-normalization, folding, and
+        localization: an improved R-hat for assessing convergence of MCMC", section 4.3.
+    """
+    found = quantities("ranks", result)
+    rows, wide = (1, len(found)) if len(found) <= 3 else (2, -(-len(found) // 2))
+    if ax is not None:
+        rows, wide = 1, len(found)
+    with paper.canvas(ax, (rows, wide), sharey=True) as axes:
+        cells = axes.ravel()
+        for cell, quantity in zip(cells, found, strict=False):
+            _draw_ranks(cell, quantity)
+        for cell in cells[len(found) :]:
+            cell.remove()
+        for row in axes[:, :1].ravel():
+            row.set_ylabel("draws over those expected")
+        _head(axes, result, found, ["Band: where 99 % of the bars of chains that agree lie."])
+    return cells[: len(found)]
+
+
+def _draw_ranks(ax: Any, quantity: Quantity) -> None:
+    """A stepped line for each chain, relative to what is expected."""
+    values = quantity.values
+    n_chains, n_steps = values.shape
+    everyone = np.random.default_rng(0).permutation(values.size)  # ties are broken at random
+    order = np.lexsort((everyone, values.ravel()))
+    place = np.empty(values.size, int)
+    place[order] = np.arange(values.size)
+    edges = np.linspace(0, values.size, BINS + 1)
+    expected = n_steps / BINS
+    quality = convergence.table({"": values}).get("")
+    worth = n_steps if quality is None else min(n_steps, quality.ess_bulk / n_chains)
+    spread = 2.576 * np.sqrt(max(BINS - 1, 1) / max(worth, 1) * (1 - 1 / n_chains))
+    ax.axhspan(max(0, 1 - spread), 1 + spread, color=PALE, linewidth=0, label="99 %")
+    ax.axhline(1, color=GREY, linewidth=1)
+    for i, own in enumerate(place.reshape(n_chains, n_steps)):
+        heights = np.histogram(own, edges)[0] / expected
+        ax.stairs(
+            heights, edges, baseline=None, color=paper.colour(i), linewidth=1.5,
+            label=f"chain {i}", alpha=1 if n_chains <= 6 else 0.6,
+        )  # fmt: skip
+    ax.set_xlim(0, values.size)
+    ax.set_ylim(bottom=0)
+    ax.set_xticks([0, values.size], ["lowest", "highest"])
+    for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
+        text.set_ha(side)
+    ax.set_title(quantity.name, loc="left", fontsize="medium", color=INK)
+
+
+def quantities(picture: str, result: Any) -> list[Quantity]:
+    """What is followed: label-free numbers, and leading parameters where they mean something.
+
+    Raises:
+        TypeError: a point estimate.
+        ValueError: draws that were not made by chains.
+    """
+    if not isinstance(result, PosteriorFit):
+        raise paper.wrong_kind(
+            picture, "Markov chains", result,
+            "fit with a prior and method='gibbs' or 'nuts'; for EM use plot('restarts')",
+        )  # fmt: skip
+    if not result.convergence:
+        raise ValueError(
+            f"{picture!r} is a picture of Markov chains, and these draws were made by "
+            f"{result.method!r}: use plot('importance_weights') or plot('prior_posterior'), or fit "
+            f"with method='gibbs'."
+        )
+
+    def by_chain(values: Any) -> np.ndarray:
+        return np.asarray(values, np.float64).reshape(result.n_chains, -1)
+
+    weights = np.asarray(result.inside.weights, np.float64)
+    found = [Quantity("log\nlikelihood", by_chain(_log_likelihood(result)))]
+    k = weights.shape[1]
+    if k > 1:
+        found.append(Quantity("largest\nweight", by_chain(weights.max(1))))
+    if k > 2:
+        found.append(Quantity("smallest\nweight", by_chain(weights.min(1))))
+    leading = relabelling.leading(result.inside)
+    if leading is not None and paper.separate(result):
+        name = next(iter(named(result.inside.components)))
+        name = name if not name.startswith("parts") else name.split(".")[-1]
+        leading = _outside(result, leading, name)
+        for j in range(min(k, MOST_OF_ONE)):
+            found.append(Quantity(f"{name}\nof {j}", by_chain(leading[:, j])))
+    return [each for each in found if np.ptp(each.values) > 0]
+
+
+def _outside(result: PosteriorFit, leading: np.ndarray, name: str) -> np.ndarray:
+    """Means in the data's unit; other leading parameters are taken from the draws themselves."""
+    if name != "means":
+        return np.asarray(relabelling.leading(result.draws), np.float64)
+    centre, unit = (np.asarray(a).reshape(-1)[0] for a in result.frame)
+    return centre + unit * np.asarray(leading, np.float64)
+
+
+def _log_likelihood(result: PosteriorFit) -> np.ndarray:
+    """Of each draw, for so many points that it doesn't take long."""
+    weight = np.asarray(result.sample_weight)
+    used = np.flatnonzero(weight > 0)
+    used = used[some(len(used), max(100, MOST_NUMBERS // result.n_draws))]
+    data = np.asarray(result.data)[used]
+    points, _ = result._enter(data)
+    draws = jax.tree.map(jnp.asarray, result._seeing(points))
+    logs = np.asarray(posterior_means.log_density(draws, points), np.float64)
+    return (logs - result.frame.log_volume(data)) @ weight[used]
+
+
+def _head(
+    axes: np.ndarray, result: PosteriorFit, found: list[Quantity], notes: list[str]
+) -> None:
+    """What the numbers say, and a legend of the chains."""
+    from matplotlib.lines import Line2D
+
+    assert result.convergence is not None
+    worst = convergence.worst(result.convergence)
+    text = (
+        f"{paper.count(result.n_chains, 'chain')} of {found[0].values.shape[1]:,} draws: R-hat "
+        f"{worst.r_hat:.3f}, worth {worst.ess_bulk:,.0f} draws"
+    )
+    if not worst.r_hat <= convergence.AGREE:
+        notes = [*notes, f"The chains do not agree: R-hat should be below {convergence.AGREE}."]
+    if result.doubt:
+        notes = [*notes, "The draws don't tell the components apart: only what needs no labels."]
+    paper.heading(axes, text, notes)
+    if result.n_chains <= len(COLOURS):
+        axes.ravel()[0].figure.legend(
+            handles=[
+                Line2D([], [], color=paper.colour(i), linewidth=3, label=f"chain {i}")
+                for i in range(result.n_chains)
+            ],
+            loc="outside upper right", ncols=result.n_chains, frameon=False,
+        )  # fmt: skip
