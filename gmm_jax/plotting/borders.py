@@ -117,7 +117,9 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
         for i, share in enumerate(shares.T)
     ]
     ends = np.concatenate([[low], found[1], [high]])
-    best = np.asarray(result.assign(as_data(result, (ends[1:] + ends[:-1]) / 2)))
+    inner = (ends[1:] + ends[:-1]) / 2
+    inner = np.round(inner) if columns(result) == [COUNT] else inner
+    best = np.asarray(result.assign(as_data(result, inner)))
     for left, right, i in zip(ends[:-1], ends[1:], best, strict=True):
         ax.axvspan(left, right, color=paper.colour(i), alpha=0.12, linewidth=0, label="region")
     unit = float(drawn.scales.mean())

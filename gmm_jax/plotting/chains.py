@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from gmm_jax import convergence, posterior_means, relabelling
-from gmm_jax.families.kinds import named
+from gmm_jax import convergence, posterior_means
 from gmm_jax.plotting import paper
-from gmm_jax.plotting.drawn import some
+from gmm_jax.plotting.drawn import first_means, some
 from gmm_jax.plotting.paper import COLOURS, GREY, INK, PALE
 from gmm_jax.posterior_fit import PosteriorFit
 
@@ -20,7 +19,7 @@ MOST_STEPS = 1000
 """Of each chain, so many steps are drawn."""
 BINS = 20
 MOST_OF_ONE = 4
-"""Components whose leading parameter has a panel of its own."""
+"""So many components have a panel of their own."""
 
 
 class Quantity(NamedTuple):
@@ -33,8 +32,8 @@ class Quantity(NamedTuple):
 def traces(result: PosteriorFit, ax: Any = None) -> np.ndarray:
     """Draw what the chains went through, a colour for each chain.
 
-    The log likelihood and the extreme weights don't depend on labels; the components' leading
-    parameters are shown where the draws tell components apart.
+    The log likelihood and the extreme weights don't depend on labels; the components' means are
+    shown where the draws tell components apart, or do after relabelling.
 
     Args:
         result: Draws of several chains.
@@ -127,7 +126,7 @@ def _draw_ranks(ax: Any, quantity: Quantity) -> None:
 
 
 def quantities(picture: str, result: Any) -> list[Quantity]:
-    """What is followed: label-free numbers, and leading parameters where they mean something.
+    """What is followed: label-free numbers, and the components' means where labels mean something.
 
     Raises:
         TypeError: a point estimate.
@@ -155,29 +154,34 @@ def quantities(picture: str, result: Any) -> list[Quantity]:
         found.append(Quantity("largest\nweight", by_chain(weights.max(1))))
     if k > 2:
         found.append(Quantity("smallest\nweight", by_chain(weights.min(1))))
-    leading = relabelling.leading(result.inside)
-    if leading is not None and paper.separate(result):
-        name = next(iter(named(result.inside.components)))
-        name = name if not name.startswith("parts") else name.split(".")[-1]
-        leading = _outside(result, leading, name)
+    means = _means(result)
+    if means is not None:
         for j in range(min(k, MOST_OF_ONE)):
-            found.append(Quantity(f"{name}\nof {j}", by_chain(leading[:, j])))
+            found.append(Quantity(f"mean\nof {j}", by_chain(means[:, j])))
     return [each for each in found if np.ptp(each.values) > 0]
 
 
-def _outside(result: PosteriorFit, leading: np.ndarray, name: str) -> np.ndarray:
-    """Means in the data's unit; other leading parameters are taken from the draws themselves."""
-    if name != "means":
-        return np.asarray(relabelling.leading(result.draws), np.float64)
-    centre, unit = (np.asarray(a).reshape(-1)[0] for a in result.frame)
-    return centre + unit * np.asarray(leading, np.float64)
+def _means(result: PosteriorFit) -> Float[np.ndarray, "s k"] | None:
+    """Means of the components, relabelled if need be; None where labels mean nothing."""
+    means = first_means(result)
+    if means is None or paper.separate(result):
+        return means
+    relabelled = result.relabel("stephens")
+    if not relabelled.told_apart:
+        return None
+    return np.take_along_axis(means, relabelled.permutation, 1)
+
+
+def _most_points(result: PosteriorFit) -> int:
+    """Of so many points the likelihood is followed."""
+    return max(100, MOST_NUMBERS // result.n_draws)
 
 
 def _log_likelihood(result: PosteriorFit) -> np.ndarray:
     """Of each draw, for so many points that it doesn't take long."""
     weight = np.asarray(result.sample_weight)
     used = np.flatnonzero(weight > 0)
-    used = used[some(len(used), max(100, MOST_NUMBERS // result.n_draws))]
+    used = used[some(len(used), _most_points(result))]
     data = np.asarray(result.data)[used]
     points, _ = result._enter(data)
     draws = jax.tree.map(jnp.asarray, result._seeing(points))
@@ -193,6 +197,9 @@ def _head(
 
     assert result.convergence is not None
     worst = convergence.worst(result.convergence)
+    n, most = int((np.asarray(result.sample_weight) > 0).sum()), _most_points(result)
+    if most < n:
+        notes = [*notes, f"The log likelihood is that of {most:,} of {n:,} points."]
     text = (
         f"{paper.count(result.n_chains, 'chain')} of {found[0].values.shape[1]:,} draws: R-hat "
         f"{worst.r_hat:.3f}, worth {worst.ess_bulk:,.0f} draws"
@@ -200,7 +207,8 @@ def _head(
     if not worst.r_hat <= convergence.AGREE:
         notes = [*notes, f"The chains do not agree: R-hat should be below {convergence.AGREE}."]
     if result.doubt:
-        notes = [*notes, "The draws don't tell the components apart: only what needs no labels."]
+        how = "were relabelled" if any("mean" in q.name for q in found) else "are not shown"
+        notes = [*notes, f"The draws don't tell the components apart: they {how}."]
     paper.heading(axes, text, notes)
     if result.n_chains <= len(COLOURS):
         axes.ravel()[0].figure.legend(

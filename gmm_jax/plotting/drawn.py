@@ -74,6 +74,15 @@ def parameters(result: PointFit | PosteriorFit, dims: Sequence[int] | None = Non
     return Parameters(weights, centres, np.maximum(scales, np.finfo(float).tiny), correlations)
 
 
+def first_means(result: PosteriorFit) -> Float[np.ndarray, "s k"] | None:
+    """Mean of the first feature under each component of every draw, where the family has such."""
+    components = exact(result).components
+    if isinstance(components, MultivariateNormal | MultivariateStudentT):
+        return components.means[..., 0]
+    moments = _moments(components)
+    return None if moments is None else moments[0].reshape(*result.inside.weights.shape, -1)[..., 0]
+
+
 def _moments(components: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """Centres and scales of independent features, where the family has such."""
     match components:
