@@ -29,7 +29,7 @@ class Quantity(NamedTuple):
     values: Float[np.ndarray, "c s"]
 
 
-def traces(result: PosteriorFit, ax: Any = None) -> np.ndarray:
+def traces(result: Any, ax: Any = None) -> np.ndarray:
     """Draw what the chains went through, a colour for each chain.
 
     The log likelihood and the extreme weights don't depend on labels; the components' means are
@@ -62,7 +62,7 @@ def traces(result: PosteriorFit, ax: Any = None) -> np.ndarray:
     return axes[:, 0]
 
 
-def ranks(result: PosteriorFit, ax: Any = None) -> np.ndarray:
+def ranks(result: Any, ax: Any = None) -> np.ndarray:
     """Draw how the ranks of each chain's draws among all draws are spread: flat where chains agree.
 
     The band holds 99 % of bars where draws are independent, after thinning to as many as they are

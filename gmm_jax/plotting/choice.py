@@ -15,7 +15,7 @@ WRITTEN = 8
 """Up to so many differences are written beside their points."""
 
 
-def selection(chosen: Selection, ax: Any = None) -> Any:
+def selection(chosen: Any, ax: Any = None) -> Any:
     """Draw the criterion against the number of components, a line for each family.
 
     Criteria are drawn as differences from the best: lower is better, and for "held_out" higher.
@@ -114,7 +114,7 @@ def _finish(ax: Any, chosen: Selection, numbers: np.ndarray, families: list[str]
     )  # fmt: skip
 
 
-def evidence(compared: Evidence, ax: Any = None) -> np.ndarray:
+def evidence(compared: Any, ax: Any = None) -> np.ndarray:
     """Draw the evidence for each number of components, and how probable each number is.
 
     Left: log evidence, with two standard errors up and down; an arrow where it is a lower bound.

@@ -33,7 +33,7 @@ class Panel(NamedTuple):
     """(s, k), from the posterior."""
 
 
-def prior_posterior(result: PosteriorFit, ax: Any = None) -> np.ndarray:
+def prior_posterior(result: Any, ax: Any = None) -> np.ndarray:
     """Draw the prior of the parameters beside their posterior; each curve of its own height.
 
     Where the draws tell components apart there is a curve for each, else one for any of them. A

@@ -14,7 +14,7 @@ MOST = 2000
 """So many of the weights are drawn, evenly on the axis of ranks."""
 
 
-def importance_weights(result: PosteriorFit, ax: Any = None) -> Any:
+def importance_weights(result: Any, ax: Any = None) -> Any:
     """Draw the share of each particle in all weight, the largest first, both axes logarithmic.
 
     Where few particles hold most of the weight, the estimates rest on these few. The tail that

@@ -17,7 +17,7 @@ FAR = 6.0
 ODD = 0.025
 
 
-def check(result: PosteriorFit | PredictiveCheck, ax: Any = None) -> Any:
+def check(result: Any, ax: Any = None) -> Any:
     """Draw where the statistics of the data lie among those of data sets that the model predicts.
 
     Each row is a statistic, in standard deviations of the replicates from their median: bars hold

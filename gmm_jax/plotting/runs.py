@@ -20,7 +20,7 @@ MARKS = {
 }
 
 
-def restarts(result: PointFit, ax: Any = None) -> Any:
+def restarts(result: Any, ax: Any = None) -> Any:
     """Draw how far every run of EM was below the best, step by step.
 
     Runs that end on one level found the same optimum; the one that was kept is drawn in colour.

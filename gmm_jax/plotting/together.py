@@ -14,7 +14,7 @@ MOST = 500
 """More points are not told apart on a slide."""
 
 
-def similarity(result: PosteriorFit, ax: Any = None) -> Any:
+def similarity(result: Any, ax: Any = None) -> Any:
     """Draw the probability that two points share a component, for all pairs of points.
 
     Points are ordered by the partition of least expected loss, whose clusters are framed; clusters,
