@@ -1,4 +1,4 @@
-"""Pictures by name show numbers that other means confirm; where they can't be honest they refuse."""
+"""Pictures by name show numbers that other means confirm, or refuse."""
 
 import dataclasses
 
@@ -80,7 +80,7 @@ def mixed():
         "parts[1].rates": [2.0, 8.0],
         "parts[2].probs": np.full((2, 3), 1 / 3),
     }
-    return gmm_jax.fit(table, family=Product.of(Normal, Poisson, Categorical), fixed=fixed)
+    return gmm_jax.fit(table, 2, family=Product.of(Normal, Poisson, Categorical), fixed=fixed)
 
 
 def joint(result, points):
@@ -106,7 +106,7 @@ def test_responsibilities_are_stacked_by_component(overlapping):
     order = np.lexsort((-shares.max(1), best))
     bottoms = []
     for i, patch in enumerate(labelled(ax.patches, "component")):
-        top, edges, bottom = patch.get_data()
+        top, _, bottom = patch.get_data()
         np.testing.assert_allclose(top - bottom, shares[order, i], atol=1e-5)
         bottoms.append(bottom)
     lowest = np.array(bottoms)[best[order], np.arange(len(order))]
@@ -340,7 +340,10 @@ def test_check_places_the_data_among_replicates():
 
 def test_draws_are_checked(drawn):
     ax = drawn.plot("check")
-    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["mean", "standard deviation"]
+    assert [label.get_text() for label in ax.get_yticklabels()][:2] == [
+        "mean",
+        "standard deviation",
+    ]
 
 
 REFUSED = {  # fit, picture: what the error says
@@ -382,7 +385,7 @@ def test_labels_that_mean_nothing_are_not_drawn(drawn):
     doubtful = dataclasses.replace(drawn)
     doubtful.__dict__["doubt"] = "components merge"
     for kind in ("responsibilities", "regions"):
-        with pytest.raises(ValueError, match="components merge.*similarity"):
+        with pytest.raises(ValueError, match=r"components merge.*similarity"):
             doubtful.plot(kind)
     panel = doubtful.plot("prior_posterior")[0]
     assert len(labelled(panel.patches, "posterior")) == 1
@@ -404,7 +407,7 @@ def test_axes_passed_in_are_used_and_no_others_made(drawn, flat, chained, compar
     assert list(compared.plot(ax=pair)) == list(pair)
     assert list(compared.plot(pair)) == list(pair)
     assert len(pyplot.get_fignums()) == n_before + 2
-    with pytest.raises(ValueError, match="3 x 3 axes.*got 2"):
+    with pytest.raises(ValueError, match=r"3 x 3 axes.*got 2"):
         flat.plot("pairs", pair)
     with pytest.raises(ValueError, match="one pair of axes"):
         flat.plot("ellipses", pair)

@@ -30,11 +30,11 @@ from collections.abc import Callable
 from typing import Any
 
 from gmm_jax.evidence import Evidence
-from gmm_jax.families import Bernoulli
+from gmm_jax.families import Bernoulli, Heterogeneous
 from gmm_jax.plotting.borders import regions
 from gmm_jax.plotting.chains import ranks, traces
 from gmm_jax.plotting.choice import evidence, selection
-from gmm_jax.plotting.drawn import CATEGORY, columns
+from gmm_jax.plotting.drawn import NUMBER, columns
 from gmm_jax.plotting.learned import prior_posterior
 from gmm_jax.plotting.line import density
 from gmm_jax.plotting.membership import responsibilities
@@ -105,5 +105,7 @@ def _suited(result: Any) -> str:
     components = result.inside.components
     if result.data[0].size == 1 or isinstance(components, Bernoulli):
         return "density"
-    elliptic = isinstance(components, ELLIPTIC) or CATEGORY not in columns(result)[:2]
+    elliptic = isinstance(components, ELLIPTIC) or (
+        isinstance(components, Heterogeneous) and set(columns(result)) == {NUMBER}
+    )
     return "ellipses" if elliptic else "features"

@@ -24,6 +24,7 @@ class Axis(NamedTuple):
         means: Float[np.ndarray, "s k"],
         scales: Float[np.ndarray, "s k"],
         data: Float[np.ndarray, "n"],
+        least: float = -np.inf,
     ) -> "Axis":
         """Cover the components that matter, and the data near them.
 
@@ -32,6 +33,13 @@ class Axis(NamedTuple):
         density below half a percent of its peak. The axis is broken where a gap is wider than
         both its neighbours together. Where the model misses most of the data, these are shown
         as well.
+
+        Args:
+            weights: Of the components.
+            means: Where they are.
+            scales: How wide.
+            data: n points.
+            least: Where the axis begins at the earliest.
         """
         lows, highs = _crowded(weights, means - REACH * scales, means + REACH * scales)
         reach = (highs - lows) / 2
@@ -59,6 +67,7 @@ class Axis(NamedTuple):
         widths = highs - lows
         broken = lows[1:] - highs[:-1] > widths[1:] + widths[:-1]
         lows, highs = lows[np.append(True, broken)], highs[np.append(broken, True)]
+        lows = np.maximum(lows, least)
         return cls(lows, highs, 0.5 * float(np.mean(highs - lows)))
 
     @property

@@ -10,11 +10,11 @@ from gmm_jax.families import Normal
 from gmm_jax.landscape import decision_boundaries
 from gmm_jax.mixture import Mixture
 from gmm_jax.plotting import paper
-from gmm_jax.plotting.axis import Axis
 from gmm_jax.plotting.drawn import (
     CATEGORY,
     COUNT,
     as_data,
+    axis_of,
     columns,
     parameters,
     real_points,
@@ -102,7 +102,7 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     drawn = parameters(result)
     points = real_points(result)[0][:, 0]
     points = points[~np.isnan(points)]
-    axis = Axis.around(drawn.weights, drawn.centres[..., 0], drawn.scales[..., 0], points)
+    axis = axis_of(result, drawn, 0, 0, points)
     low, high = axis.low, axis.high
     found = boundaries(result, low - (high - low), high + (high - low))
     margin = 0.05 * (high - low)
@@ -129,14 +129,15 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
             ax.axvspan(lower, upper, color=GREY, alpha=0.2, linewidth=0, label="interval")
         if found.shape[1] <= 8:
             ax.annotate(
-                paper.short(middle, unit), (middle, 1.0), (3, 6), textcoords="offset points",
-                rotation=90, va="bottom", ha="center", fontsize="small", color=INK,
-                annotation_clip=False,
+                paper.short(middle, unit), (middle, 1.05), (5, 0), textcoords="offset points",
+                rotation=0 if found.shape[1] <= 4 else 90, va="bottom", fontsize="small",
+                color=INK,
             )  # fmt: skip
     shown = points[some(len(points), 1000)]
     ax.plot(shown, np.full(len(shown), -0.05), "|", color=INK, alpha=0.5, label="points")
     ax.set_xlim(low, high)
-    ax.set_ylim(-0.1, 1.32 if found.size and found.shape[1] <= 8 else 1.05)
+    written = 1 <= found.shape[1] <= 8
+    ax.set_ylim(-0.1, 1.05 + written * (0.15 if found.shape[1] <= 4 else 0.35))
     ax.set_yticks([0, 0.5, 1])
     ax.set_xlabel(ax.get_xlabel() or "value")
     ax.set_ylabel("probability of the component")
@@ -171,7 +172,7 @@ def _in_plane(ax: Any, result: PointFit | PosteriorFit) -> None:
     points = points[~np.isnan(points).any(1)]
     grids = []
     for j, kind in enumerate(kinds):
-        axis = Axis.around(drawn.weights, drawn.centres[..., j], drawn.scales[..., j], points[:, j])
+        axis = axis_of(result, drawn, j, j, points[:, j])
         margin = 0.1 * (axis.high - axis.low)
         grid = np.linspace(axis.low - margin, axis.high + margin, GRID)
         grids.append(np.arange(max(0, grid[0].round()), grid[-1].round() + 1)
@@ -194,7 +195,7 @@ def _in_plane(ax: Any, result: PointFit | PosteriorFit) -> None:
     shown = points[some(len(points))]
     best = np.asarray(result.assign(shown))
     ax.scatter(
-        *shown.T, c=palette[best], s=float(np.clip(3000 / len(shown), 6, 30)), linewidths=0.4,
+        *shown.T, c=palette[best], s=float(np.clip(8000 / len(shown), 10, 40)), linewidths=0.4,
         edgecolors="white", zorder=3, label="points",
     )  # fmt: skip
     ax.set_xlim(*extent[:2])

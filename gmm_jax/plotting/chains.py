@@ -189,9 +189,7 @@ def _log_likelihood(result: PosteriorFit) -> np.ndarray:
     return (logs - result.frame.log_volume(data)) @ weight[used]
 
 
-def _head(
-    axes: np.ndarray, result: PosteriorFit, found: list[Quantity], notes: list[str]
-) -> None:
+def _head(axes: np.ndarray, result: PosteriorFit, found: list[Quantity], notes: list[str]) -> None:
     """What the numbers say, and a legend of the chains."""
     from matplotlib.lines import Line2D
 

@@ -50,14 +50,14 @@ def selection(chosen: Any, ax: Any = None) -> Any:
             if bad.size:
                 ax.plot(
                     bad, np.full(bad.size, 0.96), "X", color=paper.colour(i), markersize=11,
-                    transform=ax.get_xaxis_transform(), label=f"{family}, rejected",
-                    markeredgecolor="white",
+                    transform=ax.get_xaxis_transform(), markeredgecolor="white",
+                    label=f"{family}, rejected" if len(families) > 1 else "rejected",
                 )  # fmt: skip
             if len(families) == 1 and len(x) <= WRITTEN:
                 for place, value in zip(x, y, strict=True):
                     ax.annotate(
-                        f"{value:+.3g}" if value else "best", (place, value), (0, 10),
-                        textcoords="offset points", ha="center", fontsize="small", color=INK,
+                        f"{value:+.3g}" if value else "best", (place, value),
+                        xytext=(0, 10 if value else 15), textcoords="offset points", ha="center", fontsize="small", color=INK,
                     )  # fmt: skip
         _mark_best(ax, chosen, values - best)
         _finish(ax, chosen, numbers, families)
@@ -76,9 +76,7 @@ def _mark_best(ax: Any, chosen: Selection, differences: np.ndarray) -> None:
 def chosen_row(chosen: Selection) -> dict[str, Any]:
     """The row of the table with the fit that was chosen."""
     best = (chosen.best.log_likelihood, chosen.best.n_parameters)
-    return next(
-        row for row in chosen.table if (row["log_likelihood"], row["n_parameters"]) == best
-    )
+    return next(row for row in chosen.table if (row["log_likelihood"], row["n_parameters"]) == best)
 
 
 def _finish(ax: Any, chosen: Selection, numbers: np.ndarray, families: list[str]) -> None:

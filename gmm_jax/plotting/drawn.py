@@ -26,6 +26,7 @@ from gmm_jax.families import (
     StudentT,
 )
 from gmm_jax.mixture import Mixture
+from gmm_jax.plotting.axis import Axis
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
 
@@ -168,6 +169,20 @@ def some(n: int, most: int = MOST_POINTS) -> Int[np.ndarray, "m"]:
     if n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+
+
+def axis_of(
+    result: PointFit | PosteriorFit, drawn: Parameters, i: int, j: int, points: np.ndarray
+) -> Axis:
+    """Where to look for feature j, the i-th of those drawn, given its values; none below zero
+    for families of counts and other positive numbers."""
+    least = -np.inf
+    if columns(result)[j] == COUNT and points.min() >= 0:
+        least = -0.7
+    elif isinstance(result.inside.components, Exponential | Gamma):
+        least = 0.0
+    centres, scales = drawn.centres[..., i], drawn.scales[..., i]
+    return Axis.around(drawn.weights, centres, scales, points, least)
 
 
 def columns(result: PointFit | PosteriorFit) -> list[str]:

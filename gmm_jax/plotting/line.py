@@ -13,6 +13,7 @@ from gmm_jax.plotting.drawn import (
     COUNT,
     Parameters,
     as_data,
+    axis_of,
     columns,
     parameters,
     real_points,
@@ -57,7 +58,7 @@ def draw_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     here = ~np.isnan(points[:, 0])
     points, sample_weight, n_missing = points[here, 0], sample_weight[here], (~here).sum()
     whole = columns(result) == [COUNT]
-    axis = Axis.around(drawn.weights, drawn.centres[..., 0], drawn.scales[..., 0], points)
+    axis = axis_of(result, drawn, 0, 0, points)
     edges = axis.bins(points, drawn.weights.mean(0), drawn.scales[..., 0].mean(0), whole)
     heights = np.histogram(points, edges, weights=sample_weight)[0]
     heights = heights / (sample_weight.sum() * np.diff(edges))

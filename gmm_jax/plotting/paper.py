@@ -24,8 +24,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-SMALL = 11
-"""Size of the text where there are several axes."""
+SIZES = ((3, 14), (12, 11), (36, 9))
+"""Size of the text with up to so many axes."""
 MOST_NAMED = 6
 
 
@@ -46,8 +46,8 @@ def canvas(ax: Any, shape: tuple[int, int] | None = None, **options: Any) -> Ite
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plot needs matplotlib: pip install 'gmm-jax[plot]'.") from error
-    several = shape is not None and shape != (1, 1)
-    style = {**STYLE, "font.size": SMALL} if several else STYLE
+    n_axes = 1 if shape is None else shape[0] * shape[1]
+    style = STYLE | {"font.size": next((size for most, size in SIZES if n_axes <= most), 9)}
     with warnings.catch_warnings(), pyplot.rc_context(style if ax is None else {}):
         # Curves pass through places far from the data, where nobody reads numbers off.
         warnings.simplefilter("ignore", FitWarning)

@@ -13,6 +13,7 @@ from gmm_jax.plotting.drawn import (
     MOST_POINTS,
     Parameters,
     as_data,
+    axis_of,
     columns,
     marginal_density,
     parameters,
@@ -69,10 +70,7 @@ def draw_plane(
     if not seen.all():
         notes.append(f"{paper.count((~seen).sum(), 'point')} with a missing value left out.")
     rows, points = rows[seen], points[seen]
-    limits = [
-        Axis.around(drawn.weights, drawn.centres[..., j], drawn.scales[..., j], points[:, j])
-        for j in (0, 1)
-    ]
+    limits = [axis_of(result, drawn, i, j, points[:, i]) for i, j in enumerate(dims)]
     index = some(len(points))
     if len(index) < len(points):
         notes.append(f"{MOST_POINTS:,} of {len(points):,} points shown, picked at random.")

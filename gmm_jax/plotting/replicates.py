@@ -81,8 +81,10 @@ def _draw_row(ax: Any, compared: PredictiveCheck, name: str, y: int) -> None:
     spread = spread if spread > 0 else max(abs(own - middle), 1.0)
     for (low, high), width in (((0.025, 0.975), 5), ((0.25, 0.75), 11)):
         ends = (np.quantile(others, (low, high)) - middle) / spread
-        ax.plot(ends, [y, y], color=PALE if width == 5 else GREY, linewidth=width, zorder=2,
-                solid_capstyle="butt", label=f"{high - low:.0%}", alpha=1 if width == 5 else 0.6)  # fmt: skip
+        ax.plot(
+            ends, [y, y], color=PALE if width == 5 else GREY, linewidth=width, zorder=2,
+            solid_capstyle="butt", label=f"{high - low:.0%}", alpha=1 if width == 5 else 0.6,
+        )  # fmt: skip
     place = (own - middle) / spread
     p = compared.pvalues[name]
     odd = not ODD <= p <= 1 - ODD

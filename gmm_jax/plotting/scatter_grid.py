@@ -10,6 +10,7 @@ from gmm_jax.plotting.axis import Axis
 from gmm_jax.plotting.drawn import (
     CATEGORY,
     COUNT,
+    axis_of,
     columns,
     marginal_density,
     parameters,
@@ -91,7 +92,7 @@ def draw_margin(ax: Any, result: PointFit | PosteriorFit, j: int) -> int:
     points, weight = real_points(result)
     seen = ~np.isnan(points[:, j])
     points, weight = points[seen, j], weight[seen]
-    axis = Axis.around(drawn.weights, drawn.centres[..., 0], drawn.scales[..., 0], points)
+    axis = axis_of(result, drawn, 0, j, points)
     axis = Axis(np.array([axis.low]), np.array([axis.high]), 0.0)
     whole = columns(result)[j] == COUNT
     edges = axis.bins(points, drawn.weights.mean(0), drawn.scales[..., 0].mean(0), whole)

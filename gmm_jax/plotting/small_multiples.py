@@ -56,6 +56,8 @@ def features(result: PointFit | PosteriorFit, ax: Any = None) -> np.ndarray:
             else:
                 outside = max(outside, draw_margin(cell, result, j))
             cell.set_xlabel(f"feature {j}")
+            if kinds[j] != CATEGORY:
+                cell.locator_params(axis="x", nbins=4)
         for cell in flat[shown:]:
             cell.remove()
         if outside:

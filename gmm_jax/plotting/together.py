@@ -1,5 +1,6 @@
 """Who belongs together, without labels."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def similarity(result: Any, ax: Any = None) -> Any:
         )  # fmt: skip
         ax.figure.colorbar(image, ax=ax, label="probability of the same component")
         edges = np.concatenate([[0], np.cumsum(np.bincount(clusters))]) - 0.5
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in itertools.pairwise(edges):
             ax.plot(
                 [low, high, high, low, low], [low, low, high, high, low], color="white",
                 linewidth=2, label="cluster", clip_on=False,
