@@ -104,11 +104,11 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     points = points[~np.isnan(points)]
     axis = axis_of(result, drawn, 0, 0, points)
     low, high = axis.low, axis.high
-    found = boundaries(result, low - (high - low), high + (high - low))
+    found, bands = _found(result, low - (high - low), high + (high - low))
     margin = 0.05 * (high - low)
-    low, high = min([low, *(found[0] - margin)]), max([high, *(found[2] + margin)])
+    low, high = min([low, *(found - margin)]), max([high, *(found + margin)])
     x = axis.grid(drawn.centres.mean(0), drawn.scales.mean(0))
-    edges = np.nextafter(found[1], -np.inf), np.nextafter(found[1], np.inf)
+    edges = np.nextafter(found, -np.inf), np.nextafter(found, np.inf)
     x = np.unique(np.concatenate([x, np.linspace(low, high, 501), *edges]))
     x = np.unique(np.round(x)) if columns(result) == [COUNT] else x
     shares = np.asarray(result.responsibilities(as_data(result, x)))
@@ -116,49 +116,68 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
         ax.plot(x, share, color=paper.colour(i), linewidth=4, label=f"component {i}", zorder=3)[0]
         for i, share in enumerate(shares.T)
     ]
-    ends = np.concatenate([[low], found[1], [high]])
+    ends = np.concatenate([[low], found, [high]])
     inner = (ends[1:] + ends[:-1]) / 2
     inner = np.round(inner) if columns(result) == [COUNT] else inner
     best = np.asarray(result.assign(as_data(result, inner)))
     for left, right, i in zip(ends[:-1], ends[1:], best, strict=True):
         ax.axvspan(left, right, color=paper.colour(i), alpha=0.12, linewidth=0, label="region")
-    unit = float(drawn.scales.mean())
-    for lower, middle, upper in found.T:
-        ax.axvline(middle, color=GREY, linestyle="dashed", linewidth=2, label="boundary")
-        if upper > lower:
-            ax.axvspan(lower, upper, color=GREY, alpha=0.2, linewidth=0, label="interval")
-        if found.shape[1] <= 8:
-            ax.annotate(
-                paper.short(middle, unit), (middle, 1.05), (5, 0), textcoords="offset points",
-                rotation=0 if found.shape[1] <= 4 else 90, va="bottom", fontsize="small",
-                color=INK,
-            )  # fmt: skip
+    _draw_boundaries(ax, found, bands, float(drawn.scales.mean(0).min()))
     shown = points[some(len(points), 1000)]
     ax.plot(shown, np.full(len(shown), -0.05), "|", color=INK, alpha=0.5, label="points")
     ax.set_xlim(low, high)
-    written = 1 <= found.shape[1] <= 8
-    ax.set_ylim(-0.1, 1.05 + written * (0.15 if found.shape[1] <= 4 else 0.35))
     ax.set_yticks([0, 0.5, 1])
     ax.set_xlabel(ax.get_xlabel() or "value")
     ax.set_ylabel("probability of the component")
-    paper.title(ax, result, _others(result, found, low, high))
+    paper.title(ax, result, _notes(result, found, bands, (low, high)))
     _name(ax, lines, drawn.weights.mean(0))
 
 
-def _others(
-    result: PointFit | PosteriorFit, found: np.ndarray, low: float, high: float
-) -> list[str]:
-    """Which boundaries are out of sight."""
-    notes = []
-    everywhere = found
+def _draw_boundaries(ax: Any, found: np.ndarray, bands: np.ndarray, unit: float) -> None:
+    """Dashed lines, with their values where there is room; and the room for these."""
+    for lower, upper in bands.T:
+        ax.axvspan(lower, upper, color=GREY, alpha=0.2, linewidth=0, label="interval")
+    for middle in found:
+        ax.axvline(middle, color=GREY, linestyle="dashed", linewidth=2, label="boundary")
+        if len(found) <= 8:
+            ax.annotate(
+                paper.short(middle, unit), (middle, 1.05), (5, 0), textcoords="offset points",
+                rotation=0 if len(found) <= 4 else 90, va="bottom", fontsize="small",
+                color=INK,
+            )  # fmt: skip
+    written = 1 <= len(found) <= 8
+    ax.set_ylim(-0.1, 1.05 + written * (0.15 if len(found) <= 4 else 0.35))
+
+
+def _found(
+    result: PointFit | PosteriorFit, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boundaries between low and high; with draws, the intervals of those of the draws, (2, b)."""
+    if isinstance(result, PointFit):
+        return boundaries(result, low, high)[1], np.zeros((2, 0))
+    bands = np.zeros((2, 0))
     if isinstance(result.inside.components, Normal):
-        everywhere = boundaries(result, -np.inf, np.inf)
-    hidden = everywhere[1][(everywhere[1] < low) | (everywhere[1] > high)]
-    if hidden.size:
-        places = ", ".join(f"{place:.5g}" for place in hidden[:4])
-        notes.append(f"{len(hidden)} more out of sight, at {places}{', …' * (hidden.size > 4)}.")
-    if isinstance(result, PosteriorFit) and not found.size:
-        notes.append("No boundary in sight, or draws differ in how many there are.")
+        bands = boundaries(result, low, high)[[0, 2]]
+    return _crossings(result, low, high), bands
+
+
+def _notes(
+    result: PointFit | PosteriorFit, found: np.ndarray, bands: np.ndarray, ends: tuple[float, float]
+) -> list[str]:
+    """Which boundaries are out of sight, and what the bands are."""
+    notes = []
+    if isinstance(result, PointFit) and isinstance(result.inside.components, Normal):
+        everywhere = boundaries(result, -np.inf, np.inf)[1]
+        hidden = everywhere[(everywhere < ends[0]) | (everywhere > ends[1])]
+        if hidden.size:
+            places = ", ".join(f"{place:.5g}" for place in hidden[:4])
+            more = ", …" if hidden.size > 4 else ""
+            word = "boundary" if hidden.size == 1 else "boundaries"
+            notes.append(f"{hidden.size} {word} out of sight, at {places}{more}.")
+    if bands.size:
+        notes.append("Grey: 95 % intervals of the boundaries of each draw.")
+    elif isinstance(result, PosteriorFit) and isinstance(result.inside.components, Normal):
+        notes.append("Of all draws together; single draws differ in how many boundaries they have.")
     return notes
 
 

@@ -122,7 +122,7 @@ def _draw_ranks(ax: Any, quantity: Quantity) -> None:
     ax.set_xticks([0, values.size], ["lowest", "highest"])
     for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
         text.set_ha(side)
-    ax.set_title(quantity.name, loc="left", fontsize="medium", color=INK)
+    ax.set_title(quantity.name.replace("\n", " "), loc="left", fontsize="medium", color=INK)
 
 
 def quantities(picture: str, result: Any) -> list[Quantity]:
@@ -214,5 +214,5 @@ def _head(axes: np.ndarray, result: PosteriorFit, found: list[Quantity], notes: 
                 Line2D([], [], color=paper.colour(i), linewidth=3, label=f"chain {i}")
                 for i in range(result.n_chains)
             ],
-            loc="outside upper right", ncols=result.n_chains, frameon=False,
+            loc="outside right upper", frameon=False,
         )  # fmt: skip

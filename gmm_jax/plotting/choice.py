@@ -57,7 +57,8 @@ def selection(chosen: Any, ax: Any = None) -> Any:
                 for place, value in zip(x, y, strict=True):
                     ax.annotate(
                         f"{value:+.3g}" if value else "best", (place, value),
-                        xytext=(0, 10 if value else 15), textcoords="offset points", ha="center", fontsize="small", color=INK,
+                        xytext=(0, 10 if value else 15), textcoords="offset points", ha="center",
+                        fontsize="small", color=INK,
                     )  # fmt: skip
         _mark_best(ax, chosen, values - best)
         _finish(ax, chosen, numbers, families)

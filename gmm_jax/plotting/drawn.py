@@ -176,12 +176,12 @@ def axis_of(
 ) -> Axis:
     """Where to look for feature j, the i-th of those drawn, given its values; none below zero
     for families of counts and other positive numbers."""
-    least = -np.inf
-    if columns(result)[j] == COUNT and points.min() >= 0:
-        least = -0.7
+    least, thinnest = -np.inf, 0.0
+    if columns(result)[j] == COUNT:
+        least, thinnest = (-0.7 if points.min() >= 0 else -np.inf), 0.3
     elif isinstance(result.inside.components, Exponential | Gamma):
         least = 0.0
-    centres, scales = drawn.centres[..., i], drawn.scales[..., i]
+    centres, scales = drawn.centres[..., i], np.maximum(drawn.scales[..., i], thinnest)
     return Axis.around(drawn.weights, centres, scales, points, least)
 
 

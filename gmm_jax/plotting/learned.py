@@ -153,4 +153,4 @@ def _name(ax: Any, k: int, together: bool) -> None:
             Patch(fill=False, edgecolor=paper.colour(i), linewidth=2, label=f"posterior of {i}")
             for i in range(min(k, paper.MOST_NAMED))
         ]
-    ax.figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False)
+    ax.figure.legend(handles=handles, loc="outside right upper", frameon=False)

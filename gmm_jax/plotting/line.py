@@ -76,7 +76,7 @@ def draw_line(ax: Any, result: PointFit | PosteriorFit) -> None:
         notes.append(f"{paper.count(n_missing, 'missing value')} left out.")
     if paper.separate(result):
         found = boundaries(result, axis.low, axis.high)
-        entries += _draw_boundaries(ax, found, float(drawn.scales.mean()), top)
+        entries += _draw_boundaries(ax, found, float(drawn.scales.mean(0).min()), top)
         entries += _draw_components(ax, result, drawn, x, components)
     if len(points) <= RUG:
         _draw_rug(ax, result, points)
@@ -129,9 +129,10 @@ def _draw_components(
         if isinstance(result, PointFit):
             ax.fill_between(x, values, color=colour, alpha=0.15, linewidth=0)
         mean, scale = (a.mean(0)[i, 0] for a in (drawn.centres, drawn.scales))
+        unit = max(scale, 0.5) if columns(result) == [COUNT] else scale
         label = (
-            f"component {i}: {weights[i]:.0%}, mean {paper.short(mean, scale)}, "
-            f"{word} {paper.short(scale, scale)}"
+            f"component {i}: {weights[i]:.0%}, mean {paper.short(mean, unit)}, "
+            f"{word} {paper.short(scale, unit)}"
         )
         entries.append((line, label))
     if len(entries) > paper.MOST_NAMED:

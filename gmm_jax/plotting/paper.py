@@ -112,11 +112,15 @@ def colour(component: int | np.integer) -> str:
 
 def short(value: float, unit: float) -> str:
     """Write a number to about a tenth of `unit`."""
-    decimals = 3
-    if unit > 0 and np.isfinite(unit):
-        decimals = int(np.clip(1 - np.floor(np.log10(unit)), 0, 12))
+    value = value + 0.0 if abs(value) > 0.05 * unit else 0.0
+    if not unit > 0 or not np.isfinite(unit):
+        return f"{value:.4g}"
+    decimals = max(0, int(1 - np.floor(np.log10(unit))))
     text = f"{value:,.{decimals}f}"
-    return text if len(text) <= 11 else f"{value:.5g}"
+    if decimals <= 6 and len(text) <= 14:
+        return text
+    digits = int(np.log10(max(abs(value), unit) / unit)) + 2
+    return f"{value:.{min(digits, 15)}g}"
 
 
 def count(n: int | np.integer, noun: str) -> str:

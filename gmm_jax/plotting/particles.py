@@ -57,7 +57,7 @@ def importance_weights(result: Any, ax: Any = None) -> Any:
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xlim(0.8, 1.3 * n)
-        ax.set_ylim(max(1e-3 / n, shares[drawn].min() / 2), 2 * max(shares[0], 2 / n))
+        ax.set_ylim(max(1e-2 / n, shares[drawn].min() / 2), 2 * max(shares[0], 2 / n))
         ax.set_xlabel(ax.get_xlabel() or "particles, the heaviest first")
         ax.set_ylabel("share of all weight")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

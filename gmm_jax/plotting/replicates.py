@@ -12,8 +12,8 @@ from gmm_jax.predictive_checks import PredictiveCheck
 MOST_ROWS = 15
 NUMBERS, FEWEST, MOST = 2**25, 20, 500
 """Of all replicates together, and how many replicates."""
-FAR = 6.0
-"""The data's statistics are drawn no further out, in standard deviations of the replicates."""
+NEAR, FAR = 3.0, 6.0
+"""In standard deviations of the replicates: so far is always in sight, and no dot is further out."""
 ODD = 0.025
 
 
@@ -42,13 +42,14 @@ def check(result: Any, ax: Any = None) -> Any:
         )
     names, n_all = _oddest(compared)
     with paper.canvas(ax) as ax:
+        reach = NEAR
         for row, name in enumerate(names):
-            _draw_row(ax, compared, name, -row)
+            reach = max(reach, abs(_draw_row(ax, compared, name, -row)))
         n_replicates = len(compared.replicated[names[0]])
         ax.axvline(0, color=GREY, linewidth=1, zorder=1)
         ax.set_yticks(-np.arange(len(names)), names, fontsize="small" if len(names) > 8 else None)
         ax.set_ylim(-len(names) + 0.4, 0.6)
-        ax.set_xlim(-FAR - 0.4, FAR + 0.4)
+        ax.set_xlim(-reach - 0.4, reach + 0.4)
         ax.tick_params(left=False)
         ax.spines["left"].set_visible(False)
         ax.set_xlabel(
@@ -74,8 +75,8 @@ def _oddest(compared: PredictiveCheck) -> tuple[list[str], int]:
     return [name for name in names if name in chosen], len(names)
 
 
-def _draw_row(ax: Any, compared: PredictiveCheck, name: str, y: int) -> None:
-    """Two bars, a dot, and a figure."""
+def _draw_row(ax: Any, compared: PredictiveCheck, name: str, y: int) -> float:
+    """Two bars, a dot, and a figure; returns where the dot is."""
     others, own = compared.replicated[name], compared.observed[name]
     middle, spread = np.median(others), np.std(others)
     spread = spread if spread > 0 else max(abs(own - middle), 1.0)
@@ -98,3 +99,4 @@ def _draw_row(ax: Any, compared: PredictiveCheck, name: str, y: int) -> None:
         f"{p:.3f}", (1.01, y), xycoords=("axes fraction", "data"), va="center",
         fontsize="small", color=COLOURS[1] if odd else INK, annotation_clip=False,
     )  # fmt: skip
+    return shown

@@ -78,8 +78,9 @@ def _finish(ax: Any, result: PointFit, seen: dict[str, Any], gaps: np.ndarray) -
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, 0.5 * LEAST), max(high, 2e-3))
     ax.axhline(SAME, color=GREY, linewidth=1, linestyle="dashed")
-    if len(result.restarts.history) > 30:
+    if result.restarts.steps.max() > 30:
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(lambda value, _: "")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     else:
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -102,6 +102,5 @@ def _name(ax: Any, result: PointFit | PosteriorFit, kinds: list[str]) -> None:
     weights = weights.reshape(-1, weights.shape[-1]).mean(0)
     handles = [Patch(color=paper.colour(i), label=f"{i}: {w:.0%}") for i, w in enumerate(weights)]
     ax.figure.legend(
-        handles=handles, loc="outside upper right", ncols=min(len(handles), 6), frameon=False,
-        fontsize="small",
+        handles=handles, loc="outside right upper", frameon=False, title="component",
     )  # fmt: skip
