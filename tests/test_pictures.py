@@ -2,15 +2,20 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 import pytest
 from scipy import special, stats
 
 import gmm_jax
-from gmm_jax import Categorical, Normal, Poisson, Product, plotting
+from gmm_jax import Categorical, Mixture, Normal, Poisson, Product, plotting, relabelling
+from gmm_jax._data import Frame
+from gmm_jax._pytree import rebuild
 from gmm_jax.datasets import BENTOS
 from gmm_jax.evidence import Evidence
+from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.predictive_checks import PredictiveCheck
 from gmm_jax.selection import Selection
 
@@ -50,7 +55,19 @@ def searched():
 
 @pytest.fixture(scope="module")
 def drawn():
-    return gmm_jax.fit(DATA, 2, prior=PRIOR, method="importance", n_draws=500)
+    """Draws by hand, about as the posterior of the bentos has them."""
+    rng, frame = np.random.default_rng(7), Frame.of(DATA, np.ones(20))
+    means = (rng.normal([350, 500], 0.6, (500, 2)) - frame.centre) / frame.unit
+    scales = rng.gamma(30, 2 / 30, (500, 2)) / frame.unit
+    weights = rng.dirichlet([9, 13], 500)
+    weights, means, scales = (jnp.asarray(a, jnp.float32) for a in (weights, means, scales))
+    components = rebuild(Normal, means=means, scales=scales)
+    return PosteriorFit(
+        data=DATA, sample_weight=np.ones(20), frame=frame, method="importance", reason="by hand",
+        inside=rebuild(Mixture, weights=weights, components=components),
+        prior=PRIOR, log_evidence=-70.0, log_evidence_error=0.1, effective_sample_size=400.0,
+        pareto_k=0.2, log_importance_weights=rng.normal(size=2000), ordered=True,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -382,23 +399,33 @@ def test_what_a_picture_cannot_show_is_refused(name, kind, request):
 
 
 def test_labels_that_mean_nothing_are_not_drawn(drawn):
-    doubtful = dataclasses.replace(drawn)
-    doubtful.__dict__["doubt"] = "components merge"
+    """Two components that are one."""
+    inside = jax.tree.map(lambda a: a.mean(1, keepdims=True) + 0 * a, drawn.inside)
+    merged = dataclasses.replace(drawn, inside=inside)
     for kind in ("responsibilities", "regions"):
-        with pytest.raises(ValueError, match=r"components merge.*similarity"):
-            doubtful.plot(kind)
-    panel = doubtful.plot("prior_posterior")[0]
+        with pytest.raises(ValueError, match=r"doesn't hold the same.*similarity"):
+            merged.plot(kind)
+    panel = merged.plot("prior_posterior")[0]
     assert len(labelled(panel.patches, "posterior")) == 1
 
 
-SINGLE = ("density", "responsibilities", "regions", "importance_weights", "check", "similarity")
+def test_labels_that_were_shuffled_are_found_again(drawn):
+    order = np.tile([[0, 1], [1, 0]], (drawn.n_draws // 2, 1))
+    shuffled = dataclasses.replace(drawn, inside=relabelling.permuted(drawn.inside, order))
+    assert shuffled.doubt
+    axes = [fit.plot("responsibilities") for fit in (drawn, shuffled)]
+    tops = [[p.get_data().values for p in labelled(ax.patches, "component")] for ax in axes]
+    np.testing.assert_allclose(*tops, atol=1e-5)
+    assert "relabelled" in note_of(axes[1])
+
+
+SINGLE = ("density", "responsibilities", "regions", "importance_weights", "similarity")
 
 
 def test_axes_passed_in_are_used_and_no_others_made(drawn, flat, chained, compared):
     for kind in SINGLE:
         figure, ax = pyplot.subplots()
         assert drawn.plot(kind, ax) is ax
-        assert drawn.plot(kind, ax=ax) is ax
         figure.canvas.draw()
     n_before = len(pyplot.get_fignums())
     figure, axes = pyplot.subplots(3, 3)
@@ -416,7 +443,8 @@ def test_axes_passed_in_are_used_and_no_others_made(drawn, flat, chained, compar
 def test_offsets_keep_their_digits():
     """Far from zero float32 would round means and boundaries by several units."""
     near = np.random.default_rng(6).normal(np.repeat([0.0, 6.0], 100))
-    fits = [gmm_jax.fit(near + shift, 2) for shift in (0.0, 1e8)]
+    known = [{"means": [shift, shift + 6], "scales": [1.0, 1.5]} for shift in (0.0, 1e8)]
+    fits = [gmm_jax.fit(near + k["means"][0], family=Normal, fixed=k) for k in known]
     here, far = ([line.get_xdata() for line in labelled(f.plot("regions").get_lines(), "boundary")]
                  for f in fits)  # fmt: skip
     np.testing.assert_allclose(np.ravel(far) - 1e8, np.ravel(here), atol=0.05)

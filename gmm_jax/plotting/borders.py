@@ -14,6 +14,7 @@ from gmm_jax.plotting.drawn import (
     CATEGORY,
     COUNT,
     as_data,
+    as_named,
     axis_of,
     columns,
     parameters,
@@ -28,6 +29,8 @@ GRID, FINE = 200, 2001
 """Places along each of two axes, and along a single one."""
 MOST_COUNTS = 100_000
 SOME_DRAWS = 500
+WRITTEN = 8
+"""Up to so many boundaries have their values written beside them."""
 
 
 def regions(result: PointFit | PosteriorFit, ax: Any = None) -> Any:
@@ -39,7 +42,7 @@ def regions(result: PointFit | PosteriorFit, ax: Any = None) -> Any:
     Raises:
         ValueError: more features, categories, or draws that don't tell components apart.
     """
-    kinds = columns(result)
+    result, kinds = as_named(result), columns(result)
     if len(kinds) > 2 or CATEGORY in kinds:
         raise ValueError(
             "'regions' is a picture of one or two features that are no categories: use "
@@ -122,11 +125,13 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     best = np.asarray(result.assign(as_data(result, inner)))
     for left, right, i in zip(ends[:-1], ends[1:], best, strict=True):
         ax.axvspan(left, right, color=paper.colour(i), alpha=0.12, linewidth=0, label="region")
-    _draw_boundaries(ax, found, bands, float(drawn.scales.mean(0).min()))
+    whole = columns(result) == [COUNT]
+    _draw_boundaries(ax, found, bands, max(float(drawn.scales.mean(0).min()), 0.5 * whole))
     shown = points[some(len(points), 1000)]
     ax.plot(shown, np.full(len(shown), -0.05), "|", color=INK, alpha=0.5, label="points")
     ax.set_xlim(low, high)
     ax.set_yticks([0, 0.5, 1])
+    ax.xaxis.get_major_locator().set_params(integer=whole)
     ax.set_xlabel(ax.get_xlabel() or "value")
     ax.set_ylabel("probability of the component")
     paper.title(ax, result, _notes(result, found, bands, (low, high)))
@@ -139,13 +144,13 @@ def _draw_boundaries(ax: Any, found: np.ndarray, bands: np.ndarray, unit: float)
         ax.axvspan(lower, upper, color=GREY, alpha=0.2, linewidth=0, label="interval")
     for middle in found:
         ax.axvline(middle, color=GREY, linestyle="dashed", linewidth=2, label="boundary")
-        if len(found) <= 8:
+        if len(found) <= WRITTEN:
             ax.annotate(
                 paper.short(middle, unit), (middle, 1.05), (5, 0), textcoords="offset points",
                 rotation=0 if len(found) <= 4 else 90, va="bottom", fontsize="small",
                 color=INK,
             )  # fmt: skip
-    written = 1 <= len(found) <= 8
+    written = 1 <= len(found) <= WRITTEN
     ax.set_ylim(-0.1, 1.05 + written * (0.15 if len(found) <= 4 else 0.35))
 
 
@@ -165,7 +170,7 @@ def _notes(
     result: PointFit | PosteriorFit, found: np.ndarray, bands: np.ndarray, ends: tuple[float, float]
 ) -> list[str]:
     """Which boundaries are out of sight, and what the bands are."""
-    notes = []
+    notes = [f"{len(found)} boundaries in sight."] if len(found) > WRITTEN else []
     if isinstance(result, PointFit) and isinstance(result.inside.components, Normal):
         everywhere = boundaries(result, -np.inf, np.inf)[1]
         hidden = everywhere[(everywhere < ends[0]) | (everywhere > ends[1])]

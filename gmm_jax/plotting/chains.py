@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from gmm_jax import convergence, posterior_means
 from gmm_jax.plotting import paper
-from gmm_jax.plotting.drawn import first_means, some
+from gmm_jax.plotting.drawn import as_named, first_means, some
 from gmm_jax.plotting.paper import COLOURS, GREY, INK, PALE
 from gmm_jax.posterior_fit import PosteriorFit
 
@@ -43,6 +43,7 @@ def traces(result: Any, ax: Any = None) -> np.ndarray:
         TypeError: a point estimate.
         ValueError: draws that were not made by chains.
     """
+    result = as_named(result)
     found = quantities("traces", result)
     step = max(1, found[0].values.shape[1] // MOST_STEPS)
     with paper.canvas(ax, (len(found), 1), sharex=True) as axes:
@@ -80,6 +81,7 @@ def ranks(result: Any, ax: Any = None) -> np.ndarray:
         Vehtari, Gelman, Simpson, Carpenter and Buerkner (2021), "Rank-normalization, folding, and
         localization: an improved R-hat for assessing convergence of MCMC", section 4.3.
     """
+    result = as_named(result)
     found = quantities("ranks", result)
     rows, wide = (1, len(found)) if len(found) <= 3 else (2, -(-len(found) // 2))
     if ax is not None:
@@ -154,22 +156,11 @@ def quantities(picture: str, result: Any) -> list[Quantity]:
         found.append(Quantity("largest\nweight", by_chain(weights.max(1))))
     if k > 2:
         found.append(Quantity("smallest\nweight", by_chain(weights.min(1))))
-    means = _means(result)
-    if means is not None:
+    means = first_means(result)
+    if means is not None and paper.separate(result):
         for j in range(min(k, MOST_OF_ONE)):
             found.append(Quantity(f"mean\nof {j}", by_chain(means[:, j])))
     return [each for each in found if np.ptp(each.values) > 0]
-
-
-def _means(result: PosteriorFit) -> Float[np.ndarray, "s k"] | None:
-    """Means of the components, relabelled if need be; None where labels mean nothing."""
-    means = first_means(result)
-    if means is None or paper.separate(result):
-        return means
-    relabelled = result.relabel("stephens")
-    if not relabelled.told_apart:
-        return None
-    return np.take_along_axis(means, relabelled.permutation, 1)
 
 
 def _most_points(result: PosteriorFit) -> int:
@@ -204,9 +195,9 @@ def _head(axes: np.ndarray, result: PosteriorFit, found: list[Quantity], notes: 
     )
     if not worst.r_hat <= convergence.AGREE:
         notes = [*notes, f"The chains do not agree: R-hat should be below {convergence.AGREE}."]
+    notes = [*paper.caveats(result), *notes]
     if result.doubt:
-        how = "were relabelled" if any("mean" in q.name for q in found) else "are not shown"
-        notes = [*notes, f"The draws don't tell the components apart: they {how}."]
+        notes.append("The draws don't tell the components apart: only what needs no labels.")
     paper.heading(axes, text, notes)
     if result.n_chains <= len(COLOURS):
         axes.ravel()[0].figure.legend(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from gmm_jax import posterior_means
+from gmm_jax import posterior_means, relabelling
 from gmm_jax._pytree import rebuild
 from gmm_jax.families import (
     Bernoulli,
@@ -141,6 +141,23 @@ def _stacked(result: PointFit | PosteriorFit) -> Mixture:
     if isinstance(result, PosteriorFit):
         return result.inside
     return jax.tree.map(lambda a: a[None], result.inside)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Renamed(PosteriorFit):
+    """Draws whose components were relabelled for a picture."""
+
+
+def as_named(result: Any) -> Any:
+    """The same, or draws with labels that mean something where relabelling gives them such."""
+    if not isinstance(result, PosteriorFit) or not result.doubt:
+        return result
+    relabelled = result.relabel("stephens")
+    if not relabelled.told_apart:
+        return result
+    values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    inside = relabelling.permuted(result.inside, relabelled.permutation)
+    return Renamed(**(values | {"inside": inside}))
 
 
 def thinned(result: Any, most: int = MOST_DRAWS) -> Any:

@@ -11,7 +11,7 @@ from gmm_jax.families.kinds import named
 from gmm_jax.fitting import setting
 from gmm_jax.mixture import Mixture
 from gmm_jax.plotting import paper
-from gmm_jax.plotting.drawn import exact, thinned
+from gmm_jax.plotting.drawn import as_named, exact, thinned
 from gmm_jax.plotting.paper import INK, PALE
 from gmm_jax.plotting.small_multiples import shape_of
 from gmm_jax.posterior_fit import PosteriorFit
@@ -50,6 +50,7 @@ def prior_posterior(result: Any, ax: Any = None) -> np.ndarray:
         raise paper.wrong_kind(
             "prior_posterior", "posterior draws", result, "fit with a prior, such as 'default'"
         )
+    result = as_named(result)
     panels, n_all = _panels(result)
     rows, wide = (1, len(panels)) if ax is not None or len(panels) <= 3 else shape_of(len(panels))
     together = result.ordered and not paper.separate(result)
@@ -59,7 +60,7 @@ def prior_posterior(result: Any, ax: Any = None) -> np.ndarray:
             _draw(cell, panel, together)
         for cell in cells[len(panels) :]:
             cell.remove()
-        notes = ["Every curve has its own height."]
+        notes = [*paper.caveats(result), "Every curve has its own height."]
         if len(panels) < n_all:
             notes.append(f"{len(panels)} of {n_all} parameters of each component.")
         if together:

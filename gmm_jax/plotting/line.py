@@ -13,6 +13,7 @@ from gmm_jax.plotting.drawn import (
     COUNT,
     Parameters,
     as_data,
+    as_named,
     axis_of,
     columns,
     parameters,
@@ -39,6 +40,7 @@ def density(result: PointFit | PosteriorFit, ax: Any = None) -> Any:
     Raises:
         ValueError: several features that are not ones and zeros.
     """
+    result = as_named(result)
     kinds = set(columns(result))
     bernoulli = type(result.inside.components).__name__ == "Bernoulli"
     if result.data[0].size > 1 and not bernoulli:
@@ -58,6 +60,7 @@ def draw_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     here = ~np.isnan(points[:, 0])
     points, sample_weight, n_missing = points[here, 0], sample_weight[here], (~here).sum()
     whole = columns(result) == [COUNT]
+    unit = max(float(drawn.scales.mean(0).min()), 0.5 if whole else 0.0)
     axis = axis_of(result, drawn, 0, 0, points)
     edges = axis.bins(points, drawn.weights.mean(0), drawn.scales[..., 0].mean(0), whole)
     heights = np.histogram(points, edges, weights=sample_weight)[0]
@@ -76,11 +79,11 @@ def draw_line(ax: Any, result: PointFit | PosteriorFit) -> None:
         notes.append(f"{paper.count(n_missing, 'missing value')} left out.")
     if paper.separate(result):
         found = boundaries(result, axis.low, axis.high)
-        entries += _draw_boundaries(ax, found, float(drawn.scales.mean(0).min()), top)
+        entries += _draw_boundaries(ax, found, unit, top)
         entries += _draw_components(ax, result, drawn, x, components)
     if len(points) <= RUG:
         _draw_rug(ax, result, points)
-    _set_axis(ax, axis)
+    _set_axis(ax, axis, whole)
     ax.set_ylabel("probability" if whole else "density")
     if not 1e-3 < top < 1e4:
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
@@ -189,7 +192,7 @@ def _beyond(points: np.ndarray, axis: Axis) -> list[str]:
     return notes
 
 
-def _set_axis(ax: Any, axis: Axis) -> None:
+def _set_axis(ax: Any, axis: Axis, whole: bool) -> None:
     """Break the axis in its gaps, and put ticks in its stretches."""
     from matplotlib.ticker import MaxNLocator
 
@@ -209,6 +212,8 @@ def _set_axis(ax: Any, axis: Axis) -> None:
             labels += [f"{value:.{decimals}f}" for value in values]
         ax.set_xticks(ticks, labels)
         ax.set_xticks([], minor=True)
+    elif whole:
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.set_xlim(axis.low, axis.high)
     for gap in axis.gaps:
         where = dict(clip_on=False, transform=ax.get_xaxis_transform())

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from gmm_jax.plotting import paper
-from gmm_jax.plotting.drawn import as_data, real_points, some
+from gmm_jax.plotting.drawn import as_data, as_named, real_points, some
 from gmm_jax.plotting.paper import GREY
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
@@ -22,6 +22,7 @@ def responsibilities(result: PointFit | PosteriorFit, ax: Any = None) -> Any:
     Raises:
         ValueError: draws that don't tell components apart.
     """
+    result = as_named(result)
     paper.check_separate("responsibilities", result)
     points, _ = real_points(result)
     index = some(len(points), MOST_BARS)

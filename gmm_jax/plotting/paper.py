@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gmm_jax._warnings import FitWarning
+from gmm_jax.plotting.drawn import Renamed
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
 from gmm_jax.summaries import told_apart
@@ -138,6 +139,8 @@ def caveats(result: PointFit | PosteriorFit) -> list[str]:
     """What a person should know before reading any picture."""
     if isinstance(result, PointFit) and not result.converged:
         return [f"{result.message[0].upper()}{result.message[1:]}."]
+    if isinstance(result, Renamed):
+        return ["Components were relabelled by Stephens' method."]
     return []
 
 

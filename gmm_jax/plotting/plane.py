@@ -13,6 +13,7 @@ from gmm_jax.plotting.drawn import (
     MOST_POINTS,
     Parameters,
     as_data,
+    as_named,
     axis_of,
     columns,
     marginal_density,
@@ -38,7 +39,7 @@ def ellipses(result: PointFit | PosteriorFit, ax: Any = None, dims: Sequence[int
     Raises:
         ValueError: one feature, or categories.
     """
-    kinds = columns(result)
+    result, kinds = as_named(result), columns(result)
     if len(kinds) < 2 or CATEGORY in {kinds[j] for j in dims}:
         raise ValueError(
             "'ellipses' is a picture of two or more features that are no categories: use "

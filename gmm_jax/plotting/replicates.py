@@ -13,7 +13,7 @@ MOST_ROWS = 15
 NUMBERS, FEWEST, MOST = 2**25, 20, 500
 """Of all replicates together, and how many replicates."""
 NEAR, FAR = 3.0, 6.0
-"""In standard deviations of the replicates: so far is always in sight, and no dot is further out."""
+"""In standard deviations of the replicates: always in sight, and where the furthest dots are."""
 ODD = 0.025
 
 

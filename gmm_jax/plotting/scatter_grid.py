@@ -10,6 +10,7 @@ from gmm_jax.plotting.axis import Axis
 from gmm_jax.plotting.drawn import (
     CATEGORY,
     COUNT,
+    as_named,
     axis_of,
     columns,
     marginal_density,
@@ -38,7 +39,7 @@ def pairs(
     Raises:
         ValueError: one feature, or categories.
     """
-    kinds = columns(result)
+    result, kinds = as_named(result), columns(result)
     able = [j for j, kind in enumerate(kinds) if kind != CATEGORY]
     chosen = list(dims) if dims is not None else _telling(result, able)
     if len(chosen) < 2 or not set(chosen) <= set(able):

@@ -9,6 +9,7 @@ from gmm_jax.plotting.drawn import (
     CATEGORY,
     MOST_WEIGHED,
     as_data,
+    as_named,
     columns,
     real_points,
     some,
@@ -38,7 +39,7 @@ def features(result: PointFit | PosteriorFit, ax: Any = None) -> np.ndarray:
         result: A fit of several features, of any family.
         ax: An array of axes, one for each of up to 30 features.
     """
-    kinds = columns(result)
+    result, kinds = as_named(result), columns(result)
     shown = min(len(kinds), MOST_FEATURES)
     rows, wide = shape_of(shown)
     if ax is not None:
