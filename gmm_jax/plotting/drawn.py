@@ -84,7 +84,7 @@ def first_means(result: PosteriorFit) -> Float[np.ndarray, "s k"] | None:
     return None if moments is None else moments[0].reshape(*result.inside.weights.shape, -1)[..., 0]
 
 
-def _moments(components: Any) -> tuple[np.ndarray, np.ndarray] | None:
+def _moments(components: Any) -> tuple[Any, Any] | None:
     """Centres and scales of independent features, where the family has such."""
     match components:
         case Normal() | StudentT():

@@ -95,7 +95,7 @@ def _panels(result: PosteriorFit) -> tuple[list[Panel], int]:
 
 def _values(mixtures: Mixture) -> dict[str, np.ndarray]:
     """Every parameter by name, (s, k, ...); standard deviations in place of triangles."""
-    values = {"weights": mixtures.weights}
+    values: dict[str, Any] = {"weights": mixtures.weights}
     for name, leaf in named(mixtures.components).items():
         if name.endswith("scale_trils"):
             name, leaf = name.replace("scale_trils", "scales"), np.sqrt((leaf**2).sum(-1))

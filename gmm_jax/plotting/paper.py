@@ -93,7 +93,7 @@ def check_separate(picture: str, result: PointFit | PosteriorFit) -> None:
     Raises:
         ValueError: they don't.
     """
-    if not separate(result):
+    if isinstance(result, PosteriorFit) and not separate(result):
         raise ValueError(
             f"{picture!r} shows components one by one, but the draws don't tell them apart "
             f"({result.doubt}): use plot('similarity'), which needs no labels, or fit fewer "
