@@ -79,7 +79,7 @@ def first_means(result: PosteriorFit) -> Float[np.ndarray, "s k"] | None:
     """Mean of the first feature under each component of every draw, where the family has such."""
     components = exact(result).components
     if isinstance(components, MultivariateNormal | MultivariateStudentT):
-        return components.means[..., 0]
+        return np.asarray(components.means)[..., 0]
     moments = _moments(components)
     return None if moments is None else moments[0].reshape(*result.inside.weights.shape, -1)[..., 0]
 
