@@ -11,6 +11,8 @@ from gmm_jax.selection import Selection
 
 NAMES = {"bic": "BIC", "icl": "ICL", "aic": "AIC"}
 MARKERS = "os^Dv<>P"
+MATTERS = 10
+"""Differences of a criterion up to about this size make one hesitate."""
 WRITTEN = 8
 """Up to so many differences are written beside their points."""
 
@@ -57,11 +59,15 @@ def selection(chosen: Any, ax: Any = None) -> Any:
                 for place, value in zip(x, y, strict=True):
                     ax.annotate(
                         f"{value:+.3g}" if value else "best", (place, value),
-                        xytext=(0, 10 if value else 15), textcoords="offset points", ha="center",
+                        xytext=(0, 10 if value else -26), textcoords="offset points", ha="center",
                         fontsize="small", color=INK,
                     )  # fmt: skip
         _mark_best(ax, chosen, values - best)
-        _finish(ax, chosen, numbers, families)
+        wide = not held_out and np.nanmax(values) - best > 10 * MATTERS
+        if wide:
+            ax.set_yscale("symlog", linthresh=MATTERS, linscale=1.5)
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        _finish(ax, chosen, numbers, families, wide)
     return ax
 
 
@@ -80,7 +86,9 @@ def chosen_row(chosen: Selection) -> dict[str, Any]:
     return next(row for row in chosen.table if (row["log_likelihood"], row["n_parameters"]) == best)
 
 
-def _finish(ax: Any, chosen: Selection, numbers: np.ndarray, families: list[str]) -> None:
+def _finish(
+    ax: Any, chosen: Selection, numbers: np.ndarray, families: list[str], wide: bool
+) -> None:
     """Scales, heading and names."""
     held_out = chosen.criterion == "held_out"
     ax.set_xticks(np.unique(numbers))
@@ -91,6 +99,8 @@ def _finish(ax: Any, chosen: Selection, numbers: np.ndarray, families: list[str]
     row = chosen_row(chosen)
     rejected = [row for row in chosen.table if not np.isfinite(row[chosen.criterion])]
     notes = ["Higher is better." if held_out else "Lower is better."]
+    if wide:
+        notes[0] = f"Lower is better; above {MATTERS} the scale is logarithmic."
     if held_out:
         notes[0] += " Chosen: the fewest parameters within one standard error of the highest."
     if rejected:
