@@ -13,6 +13,7 @@ from gmm_jax.plotting import paper
 from gmm_jax.plotting.drawn import (
     CATEGORY,
     COUNT,
+    FEWER_DRAWS,
     as_data,
     as_named,
     axis_of,
@@ -20,6 +21,7 @@ from gmm_jax.plotting.drawn import (
     parameters,
     real_points,
     some,
+    thinned,
 )
 from gmm_jax.plotting.paper import GREY, INK
 from gmm_jax.posterior_fit import PosteriorFit
@@ -87,8 +89,10 @@ def _crossings(result: PointFit | PosteriorFit, low: float, high: float) -> np.n
     else:
         x = np.linspace(low, high, FINE)
 
+    few = thinned(result)
+
     def best(x: np.ndarray) -> np.ndarray:
-        return np.asarray(result.assign(as_data(result, x)))
+        return np.asarray(few.assign(as_data(result, x)))
 
     here = best(x)
     change = np.flatnonzero(here[1:] != here[:-1])
@@ -114,7 +118,7 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     edges = np.nextafter(found, -np.inf), np.nextafter(found, np.inf)
     x = np.unique(np.concatenate([x, np.linspace(low, high, 501), *edges]))
     x = np.unique(np.round(x)) if columns(result) == [COUNT] else x
-    shares = np.asarray(result.responsibilities(as_data(result, x)))
+    shares = np.asarray(thinned(result).responsibilities(as_data(result, x)))
     lines = [
         ax.plot(x, share, color=paper.colour(i), linewidth=4, label=f"component {i}", zorder=3)[0]
         for i, share in enumerate(shares.T)
@@ -122,7 +126,7 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     ends = np.concatenate([[low], found, [high]])
     inner = (ends[1:] + ends[:-1]) / 2
     inner = np.round(inner) if columns(result) == [COUNT] else inner
-    best = np.asarray(result.assign(as_data(result, inner)))
+    best = np.asarray(thinned(result).assign(as_data(result, inner)))
     for left, right, i in zip(ends[:-1], ends[1:], best, strict=True):
         ax.axvspan(left, right, color=paper.colour(i), alpha=0.12, linewidth=0, label="region")
     whole = columns(result) == [COUNT]
@@ -203,7 +207,8 @@ def _in_plane(ax: Any, result: PointFit | PosteriorFit) -> None:
                      if kind == COUNT and np.ptp(grid) <= GRID else grid)  # fmt: skip
     x, y = np.meshgrid(*grids)
     rows = np.stack([x.ravel(), y.ravel()], 1)
-    shares = np.asarray(result.responsibilities(rows), np.float64).reshape(*x.shape, -1)
+    few = thinned(result, FEWER_DRAWS)
+    shares = np.asarray(few.responsibilities(rows), np.float64).reshape(*x.shape, -1)
     k = shares.shape[-1]
     palette = np.array([to_rgb(paper.colour(i)) for i in range(k)])
     certainty = (shares.max(-1) - 1 / k) / (1 - 1 / k) if k > 1 else np.ones(x.shape)
@@ -217,7 +222,7 @@ def _in_plane(ax: Any, result: PointFit | PosteriorFit) -> None:
         if margin.min() < 0 < margin.max():
             ax.contour(x, y, margin, [0], colors=INK, linewidths=1.2)
     shown = points[some(len(points))]
-    best = np.asarray(result.assign(shown))
+    best = np.asarray(few.assign(shown))
     ax.scatter(
         *shown.T, c=palette[best], s=float(np.clip(8000 / len(shown), 10, 40)), linewidths=0.4,
         edgecolors="white", zorder=3, label="points",

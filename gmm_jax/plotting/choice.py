@@ -63,7 +63,7 @@ def selection(chosen: Any, ax: Any = None) -> Any:
                         fontsize="small", color=INK,
                     )  # fmt: skip
         _mark_best(ax, chosen, values - best)
-        wide = not held_out and np.nanmax(values) - best > 10 * MATTERS
+        wide = not held_out and bool(np.nanmax(values) - best > 10 * MATTERS)
         if wide:
             ax.set_yscale("symlog", linthresh=MATTERS, linscale=1.5)
             ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -233,7 +233,8 @@ def marginal_density(
     """
     d = int(np.prod(result.data.shape[1:], dtype=int))
     if list(dims) == list(range(d)):
-        return np.exp(np.asarray(result.log_joint(as_data(result, points)), np.float64))
+        few = thinned(result, FEWER_DRAWS)
+        return np.exp(np.asarray(few.log_joint(as_data(result, points)), np.float64))
     draws = _stacked(thinned(result, FEWER_DRAWS))
     components: Any = draws.components
     if not hasattr(components, "marginal"):

@@ -72,7 +72,7 @@ def draw_line(ax: Any, result: PointFit | PosteriorFit) -> None:
 
     x = axis.grid(drawn.centres.mean(0), drawn.scales.mean(0))
     x = np.unique(np.clip(np.round(x), np.ceil(axis.low), np.floor(axis.high))) if whole else x
-    components = np.exp(np.asarray(result.log_joint(as_data(result, x)), np.float64))
+    components = np.exp(np.asarray(thinned(result).log_joint(as_data(result, x)), np.float64))
     top, notes, entry = _draw_density(ax, result, x, components.sum(1), float(heights.max()))
     entries = [(bars, "data"), entry]
     if n_missing:
