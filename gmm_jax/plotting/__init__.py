@@ -22,8 +22,9 @@ this module, `plotting.pairs(result, ax=None)`, which returns the axes that it d
 | check | draws | statistics of the data among those of replicates |
 
 Curves of one feature have the axis broken where the data leave a wide gap. What a picture leaves
-out it says below its heading; where it cannot be honest, an error names another. `plot_prior` shows
-what a prior expects to see, beside the data.
+out it says below its heading; where it cannot be honest, an error names another. Draws whose labels
+mean nothing are relabelled first; where that is no cure, only what needs no labels is shown.
+`plot_prior` shows what a prior expects to see, beside the data.
 """
 
 from collections.abc import Callable
