@@ -454,3 +454,17 @@ def test_offsets_keep_their_digits():
 def test_colours_differ(k):
     colours = [plotting.paper.colour(i) for i in range(k)]
     assert len(set(colours)) == k
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["overlapping", "flat", "mixed", "drawn", "chained", "searched"])
+def test_every_picture_is_drawn_or_names_another(name, request):
+    result = request.getfixturevalue(name)
+    for kind in plotting.PICTURES:
+        try:
+            axes = result.plot(kind)
+        except (TypeError, ValueError) as error:
+            assert any(word in str(error) for word in ("plot(", "fit with", "select"))  # noqa: PT017
+        else:
+            np.ravel(axes)[0].figure.canvas.draw()
+        pyplot.close("all")
