@@ -66,8 +66,8 @@ def traces(result: Any, ax: Any = None) -> np.ndarray:
 def ranks(result: Any, ax: Any = None) -> np.ndarray:
     """Draw how the ranks of each chain's draws among all draws are spread: flat where chains agree.
 
-    The band holds 99 % of bars where draws are independent, after thinning to as many as they are
-    worth.
+    The band holds 99 % of the bars of chains that agree, and whose draws depend on each other as
+    much as these.
 
     Args:
         result: Draws of several chains.
@@ -108,8 +108,7 @@ def _draw_ranks(ax: Any, quantity: Quantity) -> None:
     place[order] = np.arange(values.size)
     edges = np.linspace(0, values.size, BINS + 1)
     expected = n_steps / BINS
-    quality = convergence.table({"": values}).get("")
-    worth = n_steps if quality is None else min(n_steps, quality.ess_bulk / n_chains)
+    worth = _worth(values)
     spread = 2.576 * np.sqrt(max(BINS - 1, 1) / max(worth, 1) * (1 - 1 / n_chains))
     ax.axhspan(max(0, 1 - spread), 1 + spread, color=PALE, linewidth=0, label="99 %")
     ax.axhline(1, color=GREY, linewidth=1)
@@ -125,6 +124,16 @@ def _draw_ranks(ax: Any, quantity: Quantity) -> None:
     for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
         text.set_ha(side)
     ax.set_title(quantity.name.replace("\n", " "), loc="left", fontsize="medium", color=INK)
+
+
+def _worth(values: Float[np.ndarray, "c s"]) -> float:
+    """How many independent draws one chain by itself is worth.
+
+    All together are worth fewer where they disagree, which is what the picture is to show.
+    """
+    alone = [convergence.table({"": chain[None]}) for chain in values]
+    worths = [found[""].ess_bulk for found in alone if found]
+    return float(np.clip(np.median(worths), 1, values.shape[1])) if worths else 1.0
 
 
 def quantities(picture: str, result: Any) -> list[Quantity]:
