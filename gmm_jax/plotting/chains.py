@@ -90,6 +90,8 @@ def ranks(result: Any, ax: Any = None) -> np.ndarray:
         cells = axes.ravel()
         for cell, quantity in zip(cells, found, strict=False):
             _draw_ranks(cell, quantity)
+        for cell in cells[: len(found)]:
+            cell.set_ylim(bottom=0)
         for cell in cells[len(found) :]:
             cell.remove()
         for row in axes[:, :1].ravel():
@@ -119,7 +121,6 @@ def _draw_ranks(ax: Any, quantity: Quantity) -> None:
             label=f"chain {i}", alpha=1 if n_chains <= 6 else 0.6,
         )  # fmt: skip
     ax.set_xlim(0, values.size)
-    ax.set_ylim(bottom=0)
     ax.set_xticks([0, values.size], ["lowest", "highest"])
     for text, side in zip(ax.get_xticklabels(), ("left", "right"), strict=True):
         text.set_ha(side)
