@@ -59,6 +59,12 @@ class Evidence:
 
         return pandas.DataFrame(self.table)
 
+    def plot(self, kind: Any = None, ax: Any = None) -> Any:
+        """Draw the evidence and the probability of each number; returns an array of axes."""
+        from gmm_jax.plotting import plot
+
+        return plot(self, kind, ax)
+
     def __str__(self) -> str:
         head = ("components", "log evidence", "error", "probability", "occupied", "method")
         lines = ["".join(f"{name:>14}" for name in head)]

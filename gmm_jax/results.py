@@ -4,7 +4,7 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,12 +68,20 @@ class Result(ABC):
         shares = self.responsibilities(data)
         return jnp.abs(jnp.sum(shares * safe_log(jnp.where(shares > 0, shares, 1)), -1))
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the data, the density and the components; returns the matplotlib axes."""
+    def plot(self, kind: Any = None, ax: Any = None) -> Any:
+        """Draw the data, the density and the components, or another picture by its name.
+
+        Args:
+            kind: Such as "responsibilities" or "check"; see `gmm_jax.plotting` for all.
+            ax: Matplotlib axes to draw into; they may also stand in the place of `kind`.
+
+        Returns:
+            The axes, or an array of them for pictures of several.
+        """
         from gmm_jax.plotting import plot
 
         _sharding.here(self.data, "plot")
-        return plot(cast(Any, self), ax)
+        return plot(self, kind, ax)
 
     def __str__(self) -> str:
         return self.summary()

@@ -82,6 +82,12 @@ class Selection:
 
         return pandas.DataFrame(self.table)
 
+    def plot(self, kind: Any = None, ax: Any = None) -> Any:
+        """Draw the criterion against the number of components; returns the matplotlib axes."""
+        from gmm_jax.plotting import plot
+
+        return plot(self, kind, ax)
+
     def __str__(self) -> str:
         names = [name for name in self.table[0] if name != "status"]
         lines = [

@@ -35,9 +35,10 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"mixture_nuts", "summaries"},
     {"relabelled_draws", "results"},
     {"chunked_fit", "many_fits", "model_posterior", "posterior_fit", "spikes"},
-    {"fitting", "models", "plotting"},
+    {"fitting", "models"},
     {"evidence", "model_tempering"},
     {"sampling", "selection", "standard_errors", "testing"},
+    {"plotting"},
     {"", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -11,7 +11,7 @@ from scipy import special, stats
 import gmm_jax
 from gmm_jax import Mixture, MultivariateStudentT, StudentT, em
 from gmm_jax.families.limits import Limits, Sharing
-from gmm_jax.plotting import paper
+from gmm_jax.plotting import drawn as pictured
 from gmm_jax.priors.mixtures import MaximumLikelihood
 
 MEANS = np.array([[-1.0, 2.0, 0.5], [4.0, 0.0, 1.0]])
@@ -235,11 +235,11 @@ def test_fit_of_incomplete_rows_is_an_optimum_of_what_was_observed(x64):
     assert np.isfinite(filled).all()
     # Pictures show scales, and not degrees of freedom.
     roots = np.sqrt(matrices.diagonal(0, 1, 2))
-    np.testing.assert_allclose(paper.parameters(result).scales[0], roots, rtol=1e-9)
+    np.testing.assert_allclose(pictured.parameters(result).scales[0], roots, rtol=1e-9)
     line = Mixture(weights, StudentT(means, 2.0, 9.0))
     line_result = dataclasses.replace(result, inside=line)
     expected = np.broadcast_to(2 * result.frame.unit, (1, 2, 2))
-    np.testing.assert_allclose(paper.parameters(line_result).scales, expected)
+    np.testing.assert_allclose(pictured.parameters(line_result).scales, expected)
 
 
 def test_drawn_distances_have_an_f_distribution():

@@ -43,7 +43,7 @@ def test_draws_into_given_axes():
 def test_bentos_legend_names_both_kinds():
     ax = gmm_jax.fit(BENTOS, 2).plot()
     text = " ".join(entry.get_text() for entry in ax.get_legend().get_texts())
-    assert "350.2" in text
+    assert "mean 350." in text
     assert "500.0" in text
 
 

@@ -24,6 +24,7 @@ class Axis(NamedTuple):
         means: Float[np.ndarray, "s k"],
         scales: Float[np.ndarray, "s k"],
         data: Float[np.ndarray, "n"],
+        least: float = -np.inf,
     ) -> "Axis":
         """Cover the components that matter, and the data near them.
 
@@ -32,6 +33,13 @@ class Axis(NamedTuple):
         density below half a percent of its peak. The axis is broken where a gap is wider than
         both its neighbours together. Where the model misses most of the data, these are shown
         as well.
+
+        Args:
+            weights: Of the components.
+            means: Where they are.
+            scales: How wide.
+            data: n points.
+            least: Where the axis begins at the earliest.
         """
         lows, highs = _crowded(weights, means - REACH * scales, means + REACH * scales)
         reach = (highs - lows) / 2
@@ -59,6 +67,7 @@ class Axis(NamedTuple):
         widths = highs - lows
         broken = lows[1:] - highs[:-1] > widths[1:] + widths[:-1]
         lows, highs = lows[np.append(True, broken)], highs[np.append(broken, True)]
+        lows = np.maximum(lows, least)
         return cls(lows, highs, 0.5 * float(np.mean(highs - lows)))
 
     @property
@@ -101,7 +110,9 @@ class Axis(NamedTuple):
         fine = (means.ravel() + np.linspace(-4, 4, 81)[:, None] * scales.ravel()).ravel()
         return np.sort(np.concatenate([even, np.clip(fine, self.low, self.high)]))
 
-    def bins(self, data: np.ndarray, share: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    def bins(
+        self, data: np.ndarray, share: np.ndarray, scales: np.ndarray, whole: bool = False
+    ) -> np.ndarray:
         """Edges of bins: one width in all stretches, one bin for each gap.
 
         The width is Scott's rule, 3.49 s n^(-1/3), for the component that needs the finest; a
@@ -111,11 +122,12 @@ class Axis(NamedTuple):
             data: n points.
             share: k shares of them.
             scales: k standard deviations.
+            whole: Whether data can only be whole numbers.
         """
         shown = float((self.highs - self.lows).sum())
         counts = np.maximum(share * len(data), 1)
         width = (3.49 * scales * counts ** (-1 / 3))[share >= min(0.02, share.max())].min()
-        width, unit = max(width, shown / 120), rounding(data)
+        width, unit = max(width, shown / 120), 1.0 if whole else rounding(data)
         if unit > 0.05 * width:
             width = max(1, round(width / unit)) * unit
         edges = [

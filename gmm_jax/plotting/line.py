@@ -4,27 +4,65 @@ from typing import Any
 
 import numpy as np
 
-from gmm_jax._pytree import rebuild
-from gmm_jax.families import Normal
-from gmm_jax.landscape import decision_boundaries
-from gmm_jax.mixture import Mixture
+from gmm_jax.families import StudentT
 from gmm_jax.plotting import paper
-from gmm_jax.plotting.axis import Axis, densities
-from gmm_jax.plotting.paper import BAND, GREY, INK, PALE, Parameters
+from gmm_jax.plotting.axis import Axis
+from gmm_jax.plotting.borders import boundaries
+from gmm_jax.plotting.drawn import (
+    CATEGORY,
+    COUNT,
+    Parameters,
+    as_data,
+    as_named,
+    axis_of,
+    columns,
+    parameters,
+    real_points,
+    thinned,
+)
+from gmm_jax.plotting.paper import BAND, GREY, INK, PALE
+from gmm_jax.plotting.shares import draw_shares
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
 
 RUG = 100
 """Up to this many points are marked one by one."""
+FEW_COUNTS = 60
+"""Up to so many whole numbers are marked one by one."""
+
+
+def density(result: PointFit | PosteriorFit, ax: Any = None) -> Any:
+    """Draw the histogram, the density and the components of one feature.
+
+    With draws there is the 95 % band of the density, and of the boundaries. Ones and zeros, in any
+    number of columns, and categories of one column are drawn as shares.
+
+    Raises:
+        ValueError: several features that are not ones and zeros.
+    """
+    result = as_named(result)
+    kinds = set(columns(result))
+    bernoulli = type(result.inside.components).__name__ == "Bernoulli"
+    if result.data[0].size > 1 and not bernoulli:
+        raise ValueError(
+            "'density' is a picture of one feature: use plot('ellipses'), plot('pairs') or "
+            "plot('features')."
+        )
+    with paper.canvas(ax) as ax:
+        (draw_shares if kinds == {CATEGORY} else draw_line)(ax, result)
+    return ax
 
 
 def draw_line(ax: Any, result: PointFit | PosteriorFit) -> None:
-    """Draw a fit of one feature."""
-    drawn = paper.parameters(result)
-    points, sample_weight = paper.real_points(result)
-    points = points[:, 0]
-    axis = Axis.around(drawn.weights, drawn.centres[..., 0], drawn.scales[..., 0], points)
-    edges = axis.bins(points, drawn.weights.mean(0), drawn.scales[..., 0].mean(0))
+    """Draw a fit of one feature, of numbers or counts."""
+    drawn = parameters(result)
+    points, sample_weight = real_points(result)
+    here = ~np.isnan(points[:, 0])
+    points, sample_weight, n_missing = points[here, 0], sample_weight[here], (~here).sum()
+    whole = columns(result) == [COUNT]
+    unit = max(float(drawn.scales.mean(0).min()), 0.5 if whole else 0.0)
+    axis = axis_of(result, drawn, 0, 0, points)
+    edges = axis.bins(points, drawn.weights.mean(0), drawn.scales[..., 0].mean(0), whole)
     heights = np.histogram(points, edges, weights=sample_weight)[0]
     heights = heights / (sample_weight.sum() * np.diff(edges))
     bars = ax.bar(
@@ -33,56 +71,40 @@ def draw_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     )  # fmt: skip
 
     x = axis.grid(drawn.centres.mean(0), drawn.scales.mean(0))
-    components = component_densities(result, x)
-    top, notes, entry = _draw_density(ax, result, drawn, x, components.sum(1), float(heights.max()))
+    x = np.unique(np.clip(np.round(x), np.ceil(axis.low), np.floor(axis.high))) if whole else x
+    components = np.exp(np.asarray(thinned(result).log_joint(as_data(result, x)), np.float64))
+    top, notes, entry = _draw_density(ax, result, x, components.sum(1), float(heights.max()))
     entries = [(bars, "data"), entry]
+    if n_missing:
+        notes.append(f"{paper.count(n_missing, 'missing value')} left out.")
     if paper.separate(result):
-        entries += _draw_boundaries(ax, drawn, axis, top)
-        entries += _draw_components(ax, drawn, x, components)
+        found = boundaries(result, axis.low, axis.high)
+        entries += _draw_boundaries(ax, found, unit, top)
+        entries += _draw_components(ax, result, drawn, x, components)
     if len(points) <= RUG:
         _draw_rug(ax, result, points)
-    _set_axis(ax, axis)
+    _set_axis(ax, axis, whole)
+    ax.set_ylabel("probability" if whole else "density")
+    if not 1e-3 < top < 1e4:
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
     paper.title(ax, result, notes + _beyond(points, axis))
     paper.legend(ax, *zip(*entries, strict=True), top=top)
+    if whole and len(x) <= FEW_COUNTS:
+        for line in ax.get_lines():
+            if len(line.get_xdata()) == len(x):
+                line.set(marker="o", linewidth=1.2, markersize=5)
 
 
-def component_densities(result: PointFit | PosteriorFit, x: np.ndarray) -> np.ndarray:
-    """Share times density of each component, (m, k); with draws, their mean."""
-    points = x.reshape(-1, *result.data.shape[1:])
-    return np.exp(np.asarray(result.log_joint(points), np.float64))
-
-
-def boundaries(drawn: Parameters, low: float, high: float) -> np.ndarray:
-    """Decision boundaries between low and high: 2.5 %, 50 % and 97.5 % quantiles, (3, b).
-
-    Draws may differ in how many boundaries they have; those with the most common number speak,
-    if they are most of the draws.
-    """
-    found = []
-    some = np.linspace(0, len(drawn.weights) - 1, min(len(drawn.weights), 500)).astype(int)
-    for weights, means, scales, _ in zip(*(a[some] for a in drawn), strict=True):
-        components = rebuild(Normal, means=means[:, 0], scales=scales[:, 0])
-        ties = decision_boundaries(rebuild(Mixture, weights=weights, components=components))
-        found.append(ties[(ties > low) & (ties < high)])
-    counts = np.array([len(b) for b in found])
-    common = np.bincount(counts).argmax()
-    agreeing = [each for each in found if len(each) == common]
-    if common == 0 or 2 * len(agreeing) <= len(found):
-        return np.zeros((3, 0))
-    return np.quantile(agreeing, (0.025, 0.5, 0.975), axis=0)
-
-
-def _draw_density(ax, result, drawn, x, density, bars: float) -> tuple[float, list[str], Any]:
+def _draw_density(ax, result, x, values, bars: float) -> tuple[float, list[str], Any]:
     """The density, with draws its band; where the drawing ends, what was cut off, and the entry."""
-    peak = float(density.max())
+    peak = float(values.max())
     top, notes = 1.03 * max(bars, peak), []
     if peak > 6 * bars:
         top, notes = 2 * bars, [f"The density peaks at {peak:.3g}, off the scale."]
-    (curve,) = ax.plot(x, density, color=INK, linewidth=2, label="density", zorder=4)
+    (curve,) = ax.plot(x, values, color=INK, linewidth=2, label="density", zorder=4)
     if isinstance(result, PointFit):
         return top, notes, (curve, "density")
-    draws = densities(x, drawn.weights, drawn.centres[..., 0], drawn.scales[..., 0])
-    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
+    low, _, high = thinned(result).density_band(as_data(result, x), mass=0.95)
     if not notes and high.max() <= 3 * top:
         top = max(top, 1.03 * float(high.max()))
     elif not notes:
@@ -94,20 +116,26 @@ def _draw_density(ax, result, drawn, x, density, bars: float) -> tuple[float, li
 
 
 def _draw_components(
-    ax: Any, drawn: Parameters, x: np.ndarray, components: np.ndarray
+    ax: Any,
+    result: PointFit | PosteriorFit,
+    drawn: Parameters,
+    x: np.ndarray,
+    components: np.ndarray,
 ) -> list[tuple[Any, str]]:
     """Curves of the components, each filled, and their names."""
     entries = []
     weights = drawn.weights.mean(0)
+    word = "scale" if isinstance(result.inside.components, StudentT) else "sd"
     for i, values in enumerate(components.T):
         colour = paper.colour(i)
         (line,) = ax.plot(x, values, color=colour, linewidth=5, label=f"component {i}", zorder=3)
-        if len(drawn.weights) == 1:
+        if isinstance(result, PointFit):
             ax.fill_between(x, values, color=colour, alpha=0.15, linewidth=0)
         mean, scale = (a.mean(0)[i, 0] for a in (drawn.centres, drawn.scales))
+        unit = max(scale, 0.5) if columns(result) == [COUNT] else scale
         label = (
-            f"component {i}: {weights[i]:.0%}, mean {paper.short(mean, scale)}, "
-            f"sd {paper.short(scale, scale)}"
+            f"component {i}: {weights[i]:.0%}, mean {paper.short(mean, unit)}, "
+            f"{word} {paper.short(scale, unit)}"
         )
         entries.append((line, label))
     if len(entries) > paper.MOST_NAMED:
@@ -115,9 +143,8 @@ def _draw_components(
     return entries
 
 
-def _draw_boundaries(ax: Any, drawn: Parameters, axis: Axis, top: float) -> list[tuple[Any, str]]:
+def _draw_boundaries(ax: Any, found: np.ndarray, unit: float, top: float) -> list[tuple[Any, str]]:
     """Dashed lines where the most probable component changes; with draws, their intervals."""
-    found = boundaries(drawn, axis.low, axis.high)
     line = None
     for low, middle, high in found.T:
         line = ax.vlines(middle, 0, top, GREY, "dashed", linewidth=2, label="boundary")
@@ -127,7 +154,6 @@ def _draw_boundaries(ax: Any, drawn: Parameters, axis: Axis, top: float) -> list
             )
     if line is None:
         return []
-    unit = float(drawn.scales.mean())
     texts = [
         paper.short(middle, unit)
         + (f" [{paper.short(low, unit)}, {paper.short(high, unit)}]" if high > low else "")
@@ -138,11 +164,11 @@ def _draw_boundaries(ax: Any, drawn: Parameters, axis: Axis, top: float) -> list
     return [(line, ("boundary " if len(texts) == 1 else "boundaries ") + ", ".join(texts))]
 
 
-def _draw_rug(ax, result, points) -> None:
+def _draw_rug(ax: Any, result: PointFit | PosteriorFit, points: np.ndarray) -> None:
     """A tick for every point, coloured by its component."""
     assignments = np.zeros(len(points), int)
     if paper.separate(result):
-        assignments = np.asarray(result.assign())[result.sample_weight > 0]
+        assignments = np.asarray(result.assign(as_data(result, points)))
     for i in np.unique(assignments):
         here = points[assignments == i]
         ax.plot(
@@ -166,16 +192,18 @@ def _beyond(points: np.ndarray, axis: Axis) -> list[str]:
     return notes
 
 
-def _set_axis(ax: Any, axis: Axis) -> None:
+def _set_axis(ax: Any, axis: Axis, whole: bool) -> None:
     """Break the axis in its gaps, and put ticks in its stretches."""
     from matplotlib.ticker import MaxNLocator
 
     if axis.gaps:
         ax.set_xscale("function", functions=(axis.draw, axis.undraw))
         widths = axis.highs - axis.lows
+        longest = max(len(f"{end:.0f}") for end in (*axis.lows, *axis.highs))
+        room = 9 * min(1, 7 / longest)
         ticks, labels = [], []
         for low, high, width in zip(axis.lows, axis.highs, widths, strict=True):
-            most = max(1, int(9 * width / (widths.sum() + axis.gap * len(axis.gaps))))
+            most = max(1, int(room * width / (widths.sum() + axis.gap * len(axis.gaps))))
             values = MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
             step = values[1] - values[0]
             values = values[(values >= low) & (values <= high)]
@@ -184,6 +212,8 @@ def _set_axis(ax: Any, axis: Axis) -> None:
             labels += [f"{value:.{decimals}f}" for value in values]
         ax.set_xticks(ticks, labels)
         ax.set_xticks([], minor=True)
+    elif whole:
+        ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.set_xlim(axis.low, axis.high)
     for gap in axis.gaps:
         where = dict(clip_on=False, transform=ax.get_xaxis_transform())
@@ -195,4 +225,3 @@ def _set_axis(ax: Any, axis: Axis) -> None:
         )  # fmt: skip
     if not ax.get_xlabel():
         ax.set_xlabel("value")
-    ax.set_ylabel("density")

@@ -1,78 +1,123 @@
-"""Several features: a scatter of the first two, with the components' ellipses."""
+"""Several features: scatters of two, with the components' ellipses."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gmm_jax.families import MultivariateNormal, MultivariateStudentT, Normal, StudentT
 from gmm_jax.plotting import paper
 from gmm_jax.plotting.axis import Axis
-from gmm_jax.plotting.paper import GREY, INK, Parameters
+from gmm_jax.plotting.drawn import (
+    CATEGORY,
+    MOST_POINTS,
+    Parameters,
+    as_data,
+    as_named,
+    axis_of,
+    columns,
+    marginal_density,
+    parameters,
+    real_points,
+    some,
+)
+from gmm_jax.plotting.paper import GREY, INK
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.results import PointFit
 
-MOST_POINTS, MOST_ELLIPSES = 5000, 30
+MOST_ELLIPSES = 30
+ELLIPTIC = Normal, MultivariateNormal, StudentT, MultivariateStudentT
+GRID = 100
 
 
-def draw_plane(ax: Any, result: PointFit | PosteriorFit) -> None:
-    """Draw a fit of two or more features."""
-    drawn = paper.parameters(result)
-    points, _ = paper.real_points(result)
-    d = points.shape[1]
-    notes = [f"Features 0 and 1 of {d}; colours follow all {d}."] if d > 2 else []
-    limits = [
-        Axis.around(drawn.weights, drawn.centres[..., j], drawn.scales[..., j], points[:, j])
-        for j in (0, 1)
-    ]
-    shown = points
-    if len(points) > MOST_POINTS:
-        shown = np.random.default_rng(0).choice(points, MOST_POINTS, replace=False)
+def ellipses(result: PointFit | PosteriorFit, ax: Any = None, dims: Sequence[int] = (0, 1)) -> Any:
+    """Draw a scatter of two features, with the components' ellipses.
+
+    Colours say to which component a point most probably belongs, and fade where that is not sure.
+    Ellipses lie at 1 and 2 standard deviations; with draws, pale ones show some of the draws.
+
+    Raises:
+        ValueError: one feature, or categories.
+    """
+    result, kinds = as_named(result), columns(result)
+    if len(kinds) < 2 or CATEGORY in {kinds[j] for j in dims}:
+        raise ValueError(
+            "'ellipses' is a picture of two or more features that are no categories: use "
+            "plot('density') or plot('features')."
+        )
+    with paper.canvas(ax) as ax:
+        notes, entries = draw_plane(ax, result, dims)
+        for j, axis in zip(dims, (ax.xaxis, ax.yaxis), strict=True):
+            axis.set_label_text(axis.get_label_text() or f"feature {j}")
+        if len(kinds) > 2:
+            place = f"Features {dims[0]} and {dims[1]} of {len(kinds)}"
+            notes.insert(0, f"{place}; colours follow all of them; plot('pairs') shows others.")
+        if not isinstance(result.inside.components, ELLIPTIC) and entries:
+            notes.append("Ellipses are those of the points that each component holds.")
+        paper.title(ax, result, notes)
+        if entries:
+            paper.legend(ax, *zip(*entries, strict=True))
+    return ax
+
+
+def draw_plane(
+    ax: Any, result: PointFit | PosteriorFit, dims: Sequence[int]
+) -> tuple[list[str], list[tuple[Any, str]]]:
+    """Draw two features; returns what is to be said of it, and the entries of a legend."""
+    drawn, notes = parameters(result, dims), []
+    rows, _ = real_points(result)
+    points = rows[:, list(dims)]
+    seen = ~np.isnan(points).any(1)
+    if not seen.all():
+        notes.append(f"{paper.count((~seen).sum(), 'point')} with a missing value left out.")
+    rows, points = rows[seen], points[seen]
+    limits = [axis_of(result, drawn, i, j, points[:, i]) for i, j in enumerate(dims)]
+    index = some(len(points))
+    if len(index) < len(points):
         notes.append(f"{MOST_POINTS:,} of {len(points):,} points shown, picked at random.")
-    ax.scatter(*shown[:, :2].T, c=point_colours(result, shown), s=_size(len(shown)), linewidths=0)
+    shown, colours = points[index], point_colours(result, rows[index])
+    ax.scatter(*shown.T, c=colours, s=_size(len(shown)), linewidths=0, label="points")
+    entries = []
     if paper.separate(result):
         entries = _draw_ellipses(ax, drawn)
-        paper.legend(ax, *zip(*entries, strict=True))
     else:
-        _draw_contours(ax, drawn, limits)
+        _draw_contours(ax, result, dims, limits)
     for limit, set_limit in zip(limits, (ax.set_xlim, ax.set_ylim), strict=True):
         set_limit(limit.low, limit.high)
     beyond = [(points[:, j] < a.low) | (points[:, j] > a.high) for j, a in enumerate(limits)]
     outside = int(np.any(beyond, axis=0).sum())
     if outside:
         notes.append(f"{paper.count(outside, 'point')} beyond the edges.")
-    if not ax.get_xlabel():
-        ax.set_xlabel("feature 0")
-    if not ax.get_ylabel():
-        ax.set_ylabel("feature 1")
-    paper.title(ax, result, notes)
+    return notes, entries
 
 
-def point_colours(result: PointFit | PosteriorFit, points: np.ndarray) -> np.ndarray:
+def point_colours(result: PointFit | PosteriorFit, rows: np.ndarray) -> np.ndarray:
     """Red, green, blue and opacity of each point: its component, and how sure that is."""
     from matplotlib.colors import to_rgb
 
-    most = 0.85 if len(points) <= 1000 else 0.5
+    most = 0.85 if len(rows) <= 1000 else 0.5
     if not paper.separate(result):
-        return np.tile([*to_rgb(GREY), 0.7 * most], (len(points), 1))
-    shares = np.asarray(result.responsibilities(points), np.float64)
+        return np.tile([*to_rgb(GREY), 0.7 * most], (len(rows), 1))
+    shares = np.asarray(result.responsibilities(as_data(result, rows)), np.float64)
     k = shares.shape[1]
-    certainty = (shares.max(1) - 1 / k) / (1 - 1 / k) if k > 1 else np.ones(len(points))
+    certainty = (shares.max(1) - 1 / k) / (1 - 1 / k) if k > 1 else np.ones(len(rows))
     palette = np.array([to_rgb(paper.colour(i)) for i in range(k)])
     return np.column_stack([palette[shares.argmax(1)], most * (0.15 + 0.85 * certainty)])
 
 
 def _size(n: int) -> float:
-    return float(np.clip(4000 / n, 8, 50))
+    return float(np.clip(4000 / max(n, 1), 8, 50))
 
 
 def _draw_ellipses(ax: Any, drawn: Parameters) -> list[tuple[Any, str]]:
     """Ellipses at 1 and 2 standard deviations; with draws, pale ones for some of them."""
     from matplotlib.patches import Ellipse
 
-    some = np.linspace(0, len(drawn.weights) - 1, MOST_ELLIPSES).astype(int)
+    picked = np.linspace(0, len(drawn.weights) - 1, MOST_ELLIPSES).astype(int)
     weights, centres, scales, correlations = (a.mean(0) for a in drawn)
     entries = []
     for i, weight in enumerate(weights):
-        for s in some if len(drawn.weights) > 1 else []:
+        for s in picked if len(drawn.weights) > 1 else []:
             pale = Ellipse(
                 drawn.centres[s, i, :2],
                 **_shape(2, drawn.scales[s, i], drawn.correlations[s, i]),
@@ -100,16 +145,14 @@ def _shape(reach: float | int, scales: np.ndarray, correlation: float) -> dict[s
     return {"width": width, "height": height, "angle": angle}
 
 
-def _draw_contours(ax: Any, drawn: Parameters, limits: list[Axis]) -> None:
-    """Contours of the predictive density of the first two features, which needs no labels."""
-    grids, factors = [], []
-    for j, limit in enumerate(limits):
-        grid = np.linspace(limit.low, limit.high, 100)
-        scales = drawn.scales[..., j, None]
-        standardised = (grid - drawn.centres[..., j, None]) / scales
-        grids.append(grid)
-        factors.append(np.exp(-0.5 * standardised**2) / (scales * np.sqrt(2 * np.pi)))
-    density = np.einsum("sk,skx,sky->yx", drawn.weights, *factors, optimize=True)
-    density /= len(drawn.weights)
-    ax.contour(*grids, density, levels=density.max() * np.array([0.02, 0.1, 0.3, 0.6, 0.9]),
+def _draw_contours(
+    ax: Any, result: PointFit | PosteriorFit, dims: Sequence[int], limits: list[Axis]
+) -> None:
+    """Contours of the predictive density of two features, which needs no labels."""
+    x, y = np.meshgrid(*(np.linspace(limit.low, limit.high, GRID) for limit in limits))
+    parts = marginal_density(result, dims, np.stack([x.ravel(), y.ravel()], 1))
+    if parts is None:
+        return
+    density = parts.sum(1).reshape(x.shape)
+    ax.contour(x, y, density, levels=density.max() * np.array([0.02, 0.1, 0.3, 0.6, 0.9]),
                colors=INK, linewidths=1.5)  # fmt: skip

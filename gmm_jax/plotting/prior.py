@@ -8,8 +8,8 @@ from jax import Array
 
 from gmm_jax._data import as_points
 from gmm_jax.families import Bernoulli, Categorical, Poisson
+from gmm_jax.plotting.drawn import MOST_POINTS
 from gmm_jax.plotting.paper import COLOURS, GREY, INK, STYLE
-from gmm_jax.plotting.plane import MOST_POINTS
 from gmm_jax.priors.mixtures import MixturePrior
 
 DRAWS = 8

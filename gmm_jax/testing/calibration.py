@@ -45,7 +45,7 @@ class Calibration:
 
     def plot(self) -> Any:
         """Draw a histogram of the ranks of each quantity; returns an array of matplotlib axes."""
-        from gmm_jax.plotting.ranks import draw_ranks
+        from gmm_jax.plotting.rank_histograms import draw_ranks
 
         titled = {f"{name}\np = {p:.2g}": self.histogram(name) for name, p in self.pvalues.items()}
         return draw_ranks(titled)
