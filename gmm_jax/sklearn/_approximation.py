@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from gmm_jax import diagnostics
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.families import MultivariateStudentT, StudentT
@@ -17,11 +18,14 @@ from gmm_jax.mixture import Mixture
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.sklearn import _covariances, _starts
 from gmm_jax.sklearn._climb import widened
-from gmm_jax.sklearn._conjugate import Knowledge
-from gmm_jax.sklearn._coordinate_ascent import Ascended, ascend, draw
+from gmm_jax.sklearn._conjugate import Knowledge, Shares
+from gmm_jax.sklearn._coordinate_ascent import Ascended, ascend, compare, draw
 from gmm_jax.sklearn._setting import Setting
 
-DRAWS = 4000
+LEAST = 1e-9
+"""Gain per point below which nothing changes."""
+DRAWS, WEIGHED = 4000, 500
+"""How many draws there are, and how many of them are compared with the posterior."""
 
 
 def enter(known: Knowledge, frame: Frame, dtype: Any) -> Knowledge:
@@ -88,6 +92,17 @@ def run(
     )
 
 
+def further(
+    known: Knowledge, bound: float, data: Setting, prior: Knowledge, reg_covar: float | int
+) -> tuple[Knowledge, float]:
+    """Go on until nothing changes, and return what is known then, and the bound."""
+    start, tol, most = stacked([known]), LEAST * data.size, data.room(0) - 2
+    top = run(start, data, prior, reg_covar, np.array([-np.inf]), tol, most)
+    if not float(top.bound[0]) >= bound:
+        return known, bound
+    return jax.tree.map(lambda a: a[0], top.knowledge), float(top.bound[0])
+
+
 def predictive(model: Any) -> Any:
     """Components of the posterior predictive, Student-t distributions, from fitted attributes."""
     means = np.asarray(model.means_, np.float64)
@@ -110,31 +125,37 @@ def predictive(model: Any) -> Any:
 
 
 def posterior_fit(
-    known: Knowledge, data: tuple[np.ndarray, np.ndarray, Frame], bound: float
+    known: Knowledge, prior: Knowledge, data: Setting, bound: float
 ) -> PosteriorFit:
-    """Draws of a variational posterior; they are not weighed.
+    """Draws of a variational posterior; of Dirichlet weights, compared with the posterior.
 
     Args:
         known: In the data's unit.
-        data: Points, how often each counts, and the frame.
+        prior: In the data's unit.
+        data: The points.
         bound: On the log evidence.
     """
-    points, weight, frame = data
-    inside = enter(known, frame, jax.dtypes.canonicalize_dtype(points.dtype))
+    inside, before = (enter(what, data.frame, data.dtype) for what in (known, prior))
     keys: Array = jax.random.split(jax.random.key(0), DRAWS)
+    draws = draw(inside, keys)
+    share = pareto_k = math.nan
+    if isinstance(known.weights, Shares):
+        weighed = jax.tree.map(lambda a: a[:WEIGHED], draws)
+        log_weights = compare(weighed, inside, before, data.table)
+        share = float(diagnostics.effective_sample_size(log_weights)) / WEIGHED
+        pareto_k = float(diagnostics.pareto_k(log_weights))
     return PosteriorFit(
-        data=points,
-        sample_weight=weight,
-        frame=frame,
+        data=data.points,
+        sample_weight=data.weight,
+        frame=data.frame,
         method="variational",
-        reason="Posterior by variational inference, as scikit-learn does it; draws are those of "
-        "the approximation, not compared with the posterior.",
-        inside=jax.device_get(draw(inside, keys)),
+        reason="Posterior by variational inference, as scikit-learn does it.",
+        inside=jax.device_get(draws),
         prior=None,
         log_evidence=bound,
         log_evidence_error=math.nan,
-        effective_sample_size=math.nan,
-        pareto_k=math.nan,
+        effective_sample_size=share * DRAWS,
+        pareto_k=pareto_k,
         log_importance_weights=np.zeros(DRAWS),
         ordered=False,
         lower_bound=True,

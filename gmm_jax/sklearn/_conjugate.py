@@ -127,6 +127,14 @@ class OneCovariance(NormalInverseWishart):
         common = divergences.inverse_wishart(self.df, other.df, log_ratio, trace, d)
         return each - common * (1 - 1 / len(common))
 
+    def log_prob(self, components: MultivariateNormal) -> Float[Array, "k"]:
+        """Log density, what concerns the covariance divided evenly."""
+        matrices = self.values(components)["covariances"][:1]
+        common = InverseWishart(self.df[:1], self.scale_matrix[:1]).log_prob(matrices)
+        spread = jnp.tril(components.scale_trils) / jnp.sqrt(self.mean_count)[:, None, None]
+        each = MultivariateNormals(self.mean, spread).log_prob_each(components.means)
+        return each + common / len(each)
+
     def sample(self, key: Array) -> MultivariateNormal:
         """Draw one covariance, and the means."""
         covariance_key, means_key = jax.random.split(key)
@@ -157,6 +165,14 @@ class OneVariance(NormalInverseGamma):
         each = super().divergence(other)
         one = divergences.gamma(self.shape, self.rate, other.shape, other.rate)[:, 0]
         return each - (self.mean.shape[-1] - 1) * one
+
+    def log_prob(self, components: Normal) -> Float[Array, "k"]:
+        """Log density, counting the variance once."""
+        one = IndependentInverseGamma(self.shape[:, :1], self.rate[:, :1])
+        variances = one.log_prob_each(components.scales[:, :1] ** 2)[:, 0]
+        spread = components.scales / jnp.sqrt(self.mean_count)
+        means = IndependentNormal(self.mean, spread).log_prob_each(components.means)
+        return variances + means.sum(-1)
 
     def sample(self, key: Array) -> Normal:
         """Draw a variance for each component, and the means."""
@@ -194,6 +210,11 @@ class Knowledge:
         """KL(this || other), in nats."""
         weights = self.weights.divergence(other.weights)
         return weights + self.components.divergence(other.components).sum()
+
+    def log_prob(self, mixture: Mixture) -> Float[Array, ""]:
+        """Log density of a mixture whose weights are a Dirichlet's."""
+        weights = Dirichlet(self.weights.concentration).log_prob(mixture.weights)
+        return weights + self.components.log_prob(mixture.components).sum()
 
     def sample(self, key: Array) -> Mixture:
         """Draw a mixture."""

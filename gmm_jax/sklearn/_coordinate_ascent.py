@@ -91,3 +91,10 @@ def ascend(
 def draw(known: Any, keys: Array) -> Any:
     """Mixtures drawn from what is known, one a key."""
     return jax.vmap(known.sample)(keys)
+
+
+@jax.jit
+def compare(draws: Any, known: Knowledge, prior: Knowledge, table: Table) -> Float[Array, "s"]:
+    """Log importance weights of draws of what is known, for the posterior of a Dirichlet prior."""
+    log_likelihood, _ = expectation(draws, table)
+    return log_likelihood + jax.vmap(prior.log_prob)(draws) - jax.vmap(known.log_prob)(draws)

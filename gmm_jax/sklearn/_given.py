@@ -38,7 +38,7 @@ class Given(NamedTuple):
         """Whether nothing is left to be chosen."""
         return all(part is not None for part in self)
 
-    def instead_of(self, found: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    def instead_of(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
         """What is given, and what was found where nothing is."""
         return tuple(b if a is None else a for a, b in zip(self, found, strict=True))
 

@@ -1,6 +1,6 @@
 """Where ascents start: scikit-learn's ways of dividing the points, with its random numbers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -110,7 +110,7 @@ def parameters_of(
 
 
 def inside(
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]], data: Setting
+    found: list[tuple[Any, ...]], data: Setting
 ) -> Mixture:
     """A batch of mixtures in the frame, from the weights, means and roots of each."""
     unit, mixtures = data.frame.unit, []

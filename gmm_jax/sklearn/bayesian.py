@@ -14,6 +14,7 @@ from gmm_jax.sklearn import _covariances, _starts
 from gmm_jax.sklearn._ascent import Ascent, usual
 from gmm_jax.sklearn._approximation import (
     enter,
+    further,
     leave,
     posterior_fit,
     predictive,
@@ -26,8 +27,6 @@ from gmm_jax.sklearn._hyperparameters import Hyperparameters, attributes_of, exp
 from gmm_jax.sklearn._setting import Setting
 
 METHODS = ("variational", "auto", "importance", "gibbs", "smc", "nuts")
-FURTHER = 1e-9
-"""Gain per point below which `polish` ends."""
 
 
 class BayesianGaussianMixture(Ascent):
@@ -131,8 +130,10 @@ class BayesianGaussianMixture(Ascent):
         if not hasattr(self, "_data"):
             raise AttributeError(f"this {type(self).__name__} has no posterior_: call fit first.")
         if self._drawn is None:
-            with precision_of(self._data[0]):
-                self._drawn = posterior_fit(self._known, self._data, self.lower_bound_)
+            k, (X, weight) = len(self.weights_), self._data
+            with precision_of(X):
+                data = self._setting(X, weight, k)
+                self._drawn = posterior_fit(self._known, self._prior, data, self.lower_bound_)
         return usual(self._drawn)
 
     @property
@@ -164,11 +165,11 @@ class BayesianGaussianMixture(Ascent):
         self.degrees_of_freedom_prior_, self.covariance_prior_ = told.df, told.covariance
 
     def _learn_by_ascent(self, X: np.ndarray, weight: np.ndarray, told: Hyperparameters) -> None:
-        k, matrices = self.n_components, _covariances.has_matrices(self.covariance_type)
+        k = self.n_components
+        prior_outside = told.knowledge(self, k)
         with precision_of(X):
-            kind = MultivariateNormal if matrices else Normal
-            data = Setting.of(X, weight, kind, self.covariance_type, k)
-            prior = enter(told.knowledge(self, k), data.frame, data.dtype)
+            data = self._setting(X, weight, k)
+            prior = enter(prior_outside, data.frame, data.dtype)
             if self._continues and not self._by_draws:
                 starts = [enter(self._known, data.frame, data.dtype)]
                 before = np.array([self.lower_bound_ + data.log_volume])
@@ -183,19 +184,19 @@ class BayesianGaussianMixture(Ascent):
             history = runs.history[: runs.steps[best], best].astype(np.float64)
             last = float(history[-1]) if len(history) else -np.inf
             if runs.converged[best] and self.polish:
-                start, tol = jax.tree.map(lambda a: a[None], known), FURTHER * data.size
-                top = run(start, *asked, np.array([-np.inf]), tol, data.room(0) - 2)
-                if float(top.bound[0]) >= bound:
-                    known = jax.tree.map(lambda a: a[0], top.knowledge)
-                    last = float(top.bound[0])
+                known, last = further(known, bound, *asked)
             self._known = leave(known, data.frame)
-        self._data, self._drawn = (X, weight, data.frame), None
+        self._data, self._prior, self._drawn = (X, weight), prior_outside, None
         self.converged_, self.n_iter_ = bool(runs.converged[best]), int(runs.steps[best])
         self.lower_bound_ = last - data.log_volume
         self.lower_bounds_ = (history - data.log_volume).tolist()
         self._set(attributes_of(self._known, self.covariance_type), X.dtype)
         self._tell(runs.converged, runs.steps, runs.history - data.log_volume)
         self._warn_unless_converged(self.converged_)
+
+    def _setting(self, X: np.ndarray, weight: np.ndarray, k: int) -> Setting:
+        kind = MultivariateNormal if _covariances.has_matrices(self.covariance_type) else Normal
+        return Setting.of(X, weight, kind, self.covariance_type, k)
 
     def _learn_by_draws(self, X: np.ndarray, weight: np.ndarray, told: Hyperparameters) -> None:
         """Let `gmm_jax.fit` draw from the posterior under the same prior."""
@@ -217,7 +218,7 @@ class BayesianGaussianMixture(Ascent):
                 X, self.n_components, prior=told.prior(self.covariance_type), method=self.method,
                 sample_weight=weight, key=self._key(), progress=False,
             )  # fmt: skip
-        self._data, self._drawn, self._known = (X, weight, drawn.frame), drawn, None
+        self._data, self._drawn, self._known = (X, weight), drawn, None
         self.converged_, self.n_iter_ = not doubts, drawn.n_draws
         self.lower_bound_, self.lower_bounds_ = drawn.log_evidence, []
         self._set(expected(drawn, self.covariance_type), X.dtype)

@@ -209,9 +209,8 @@ class GaussianMixture(Ascent):
                 "the log likelihood is not finite: scale the data, or pass a larger reg_covar."
             )
         components = jax.tree.map(jnp.asarray, end.components)
-        if self.reg_covar == 0 and self.max_iter and bool(
-            components.collapsed(data.limits.floor).any()
-        ):
+        collapsed = components.collapsed(jnp.asarray(data.limits.floor)).any()
+        if self.reg_covar == 0 and self.max_iter and collapsed:
             raise ValueError(_starts.COLLAPSED)
 
     def _predictive(self) -> tuple[np.ndarray, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from gmm_jax.fitting import arguments, fit
 from gmm_jax.mixture import Mixture
@@ -95,7 +96,7 @@ class MixtureModel(Estimator):
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw points and the components that they came from; those of the first come first."""
-        self._points(np.zeros((1, getattr(self, "n_features_in_", 1))))
+        check_is_fitted(self)
         drawn, labels = self.result_.sample(self._key(), arguments.whole("n_samples", n_samples))
         order = np.argsort(np.asarray(labels), kind="stable")
         points = np.asarray(drawn, np.float64).reshape(n_samples, -1)
