@@ -35,7 +35,9 @@ def test_parameters_are_those_of_scikit_learns_classes():
 def test_any_family_is_what_fit_finds():
     model = MixtureModel(2, family=gmm_jax.Poisson, random_state=0).fit(CALLS)
     fitted = gmm_jax.fit(CALLS[:, 0], 2, family=gmm_jax.Poisson)
-    np.testing.assert_allclose(model.mixture_.components.rates, fitted.mixture.components.rates, 1e-4)
+    np.testing.assert_allclose(
+        model.mixture_.components.rates, fitted.mixture.components.rates, 1e-4
+    )
     assert model.score(CALLS) == pytest.approx(fitted.log_likelihood / len(CALLS), rel=1e-5)
     assert model.bic(CALLS) == pytest.approx(fitted.bic, rel=1e-5)
     assert (model.labels_ == model.predict(CALLS)).all()

@@ -1,4 +1,4 @@
-"""A variational posterior in the frame of the data: where it starts, how it climbs, and its draws."""
+"""A variational posterior in the frame of the data: its start, its climb, and its draws."""
 
 import math
 from typing import Any
@@ -61,7 +61,9 @@ def started(
     seconds = counts.reshape(-1, *(1,) * (each.ndim - 1)) * each / units
     kind = Moments if each.ndim == 2 else SecondMoments
     sums = kind(counts, np.zeros_like(means), seconds)
-    roots = np.ones_like(means) if each.ndim == 2 else np.broadcast_to(np.eye(len(unit)), each.shape)
+    roots = (
+        np.ones_like(means) if each.ndim == 2 else np.broadcast_to(np.eye(len(unit)), each.shape)
+    )
     components = _covariances.components_of(means, roots)
     mixture = rebuild(Mixture, weights=counts / counts.sum(), components=components)
     sums, mixture = jax.tree.map(data.number, (sums, mixture))
@@ -124,9 +126,7 @@ def predictive(model: Any) -> Any:
     return rebuild(MultivariateStudentT, means=means, scale_trils=trils, dfs=dfs)
 
 
-def posterior_fit(
-    known: Knowledge, prior: Knowledge, data: Setting, bound: float
-) -> PosteriorFit:
+def posterior_fit(known: Knowledge, prior: Knowledge, data: Setting, bound: float) -> PosteriorFit:
     """Draws of a variational posterior; of Dirichlet weights, compared with the posterior.
 
     Args:

@@ -1,14 +1,15 @@
-"""Conjugate priors of whole mixtures of normals, as scikit-learn's Bayesian mixture has them.
+"""Conjugate priors of mixtures of normals, as scikit-learn's Bayesian mixture has them.
 
-Weights are a Dirichlet's or sticks broken off one after the other (a Dirichlet process); covariances
-are each component's own, or one for all, or one variance for all features of a component. What is
-known after some points is of the same kind, with other numbers.
+Weights are a Dirichlet's, or sticks broken off one after the other (a Dirichlet process). Each
+component has a covariance, or all have one, or a component has one variance for all its features.
+What is known after some points is of the same kind, with other numbers.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import digamma
 from jaxtyping import Float
@@ -49,7 +50,7 @@ class Shares:
         """KL(this || other), in nats."""
         return divergences.dirichlet(self.concentration, other.concentration)
 
-    def mean(self) -> Float[Array, "k"]:
+    def mean(self) -> Float[Array | np.ndarray, "k"]:
         """E[weights]."""
         return self.concentration / self.concentration.sum()
 
@@ -87,7 +88,7 @@ class Sticks:
         own, others = (jnp.stack([s.a, s.b], -1) for s in (self, other))
         return divergences.dirichlet(own, others).sum()
 
-    def mean(self) -> Float[Array, "k"]:
+    def mean(self) -> Float[Array | np.ndarray, "k"]:
         """E[weights], of those here."""
         return _broken(self.a / (self.a + self.b))
 
@@ -96,7 +97,7 @@ class Sticks:
         return _broken(IndependentBeta(self.a, self.b).sample(key))
 
 
-def _broken(taken: Float[Array, "k"]) -> Float[Array, "k"]:
+def _broken(taken: Float[Array | np.ndarray, "k"]) -> Float[Array, "k"]:
     """Weights from the share that each takes of what is left."""
     left = jnp.cumprod(1 - taken)
     weights = taken * jnp.concatenate([jnp.ones_like(left[:1]), left[:-1]])

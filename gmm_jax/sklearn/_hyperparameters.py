@@ -44,7 +44,9 @@ class Hyperparameters(NamedTuple):
             ValueError: a parameter of another shape, or one that is not positive.
         """
         d, covariance_type = X.shape[1], estimator.covariance_type
-        one_of("weight_concentration_prior_type", estimator.weight_concentration_prior_type, WEIGHTS)
+        one_of(
+            "weight_concentration_prior_type", estimator.weight_concentration_prior_type, WEIGHTS
+        )
         mean = shaped("mean_prior", estimator.mean_prior, (d,))
         df = _positive("degrees_of_freedom_prior", estimator.degrees_of_freedom_prior, float(d))
         if df <= d - 1:
@@ -110,9 +112,7 @@ class Hyperparameters(NamedTuple):
             )
         else:
             rate = self.covariance.reshape(1, d) / 2
-            components = NormalInverseGamma(
-                self.mean[None], self.mean_precision, self.df / 2, rate
-            )
+            components = NormalInverseGamma(self.mean[None], self.mean_precision, self.df / 2, rate)
         return MixturePrior(self.concentration, components)
 
 
@@ -161,7 +161,7 @@ def _spread(deviations: np.ndarray, weight: np.ndarray, covariance_type: str) ->
     if _covariances.has_matrices(covariance_type):
         return (weight * deviations.T) @ deviations / total
     variances = weight @ deviations**2 / total
-    return variances.mean() if covariance_type == "spherical" else variances
+    return np.asarray(variances.mean()) if covariance_type == "spherical" else variances
 
 
 def _proper(matrix: np.ndarray, reg_covar: float | int) -> np.ndarray:

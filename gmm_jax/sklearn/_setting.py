@@ -59,7 +59,7 @@ class Setting(NamedTuple):
         """What the log density of all points in the frame exceeds that in the data's unit by."""
         return float(self.weight @ self.frame.log_volume(self.points))
 
-    def extra(self, reg_covar: float) -> np.ndarray:
+    def extra(self, reg_covar: float | int) -> np.ndarray:
         """What to add to variances in the frame."""
         return np.asarray(reg_covar / self.frame.unit**2, self.dtype)
 

@@ -15,8 +15,8 @@ from gmm_jax.sklearn._setting import Setting
 
 WAYS = ("kmeans", "k-means++", "random", "random_from_data")
 COLLAPSED = (
-    "reg_covar=0 leaves a component without a proper covariance: it holds too few different points. "
-    "Pass a positive reg_covar, ask for fewer components, or scale the data."
+    "reg_covar=0 leaves a component without a proper covariance: it holds too few points "
+    "that differ. Pass a positive reg_covar, ask for fewer components, or scale the data."
 )
 
 
@@ -84,7 +84,7 @@ def moments(X: np.ndarray, shares: Float[np.ndarray, "n k"], covariance_type: st
 
 
 def parameters_of(
-    found: Moments, covariance_type: str, extra: float
+    found: Moments, covariance_type: str, extra: float | int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means and roots of the covariances, see `_covariances`, that moments imply.
 
@@ -109,9 +109,7 @@ def parameters_of(
     return counts / counts.sum(), means, roots
 
 
-def inside(
-    found: list[tuple[Any, ...]], data: Setting
-) -> Mixture:
+def inside(found: list[tuple[Any, ...]], data: Setting) -> Mixture:
     """A batch of mixtures in the frame, from the weights, means and roots of each."""
     unit, mixtures = data.frame.unit, []
     for weights, means, roots in found:

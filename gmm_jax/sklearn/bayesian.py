@@ -11,7 +11,6 @@ from gmm_jax.families import MultivariateNormal, Normal
 from gmm_jax.fitting import arguments, fit
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.sklearn import _covariances, _starts
-from gmm_jax.sklearn._ascent import Ascent, usual
 from gmm_jax.sklearn._approximation import (
     enter,
     further,
@@ -22,6 +21,7 @@ from gmm_jax.sklearn._approximation import (
     stacked,
     started,
 )
+from gmm_jax.sklearn._ascent import Ascent, usual
 from gmm_jax.sklearn._evaluation import in_blocks, precision_of
 from gmm_jax.sklearn._hyperparameters import Hyperparameters, attributes_of, expected
 from gmm_jax.sklearn._setting import Setting
@@ -148,7 +148,9 @@ class BayesianGaussianMixture(Ascent):
         """
         if not self._by_draws:
             return super().sample(n_samples)
-        points, labels = self.posterior_.sample(self._key(), arguments.whole("n_samples", n_samples))
+        points, labels = self.posterior_.sample(
+            self._key(), arguments.whole("n_samples", n_samples)
+        )
         order = np.argsort(np.asarray(labels), kind="stable")
         return np.asarray(points, np.float64)[order], np.asarray(labels)[order]
 
@@ -186,11 +188,11 @@ class BayesianGaussianMixture(Ascent):
             if runs.converged[best] and self.polish:
                 known, last = further(known, bound, *asked)
             self._known = leave(known, data.frame)
+            self._set(attributes_of(self._known, self.covariance_type), X.dtype)
         self._data, self._prior, self._drawn = (X, weight), prior_outside, None
         self.converged_, self.n_iter_ = bool(runs.converged[best]), int(runs.steps[best])
         self.lower_bound_ = last - data.log_volume
         self.lower_bounds_ = (history - data.log_volume).tolist()
-        self._set(attributes_of(self._known, self.covariance_type), X.dtype)
         self._tell(runs.converged, runs.steps, runs.history - data.log_volume)
         self._warn_unless_converged(self.converged_)
 
