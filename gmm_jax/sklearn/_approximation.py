@@ -22,7 +22,7 @@ from gmm_jax.sklearn._conjugate import Knowledge, Shares
 from gmm_jax.sklearn._coordinate_ascent import Ascended, ascend, compare, draw
 from gmm_jax.sklearn._setting import Setting
 
-LEAST = 1e-9
+LEAST = 1e-12
 """Gain per point below which nothing changes."""
 DRAWS, WEIGHED = 4000, 500
 """How many draws there are, and how many of them are compared with the posterior."""

@@ -40,6 +40,7 @@ class Ascent(Estimator):
     covariances_: np.ndarray
     precisions_cholesky_: np.ndarray
     lower_bound_: float
+    _exact: Any
 
     @property
     def result_(self) -> Any:

@@ -97,7 +97,7 @@ class Sticks:
         return _broken(IndependentBeta(self.a, self.b).sample(key))
 
 
-def _broken(taken: Float[Array | np.ndarray, "k"]) -> Float[Array, "k"]:
+def _broken(taken: Any) -> Any:
     """Weights from the share that each takes of what is left."""
     left = jnp.cumprod(1 - taken)
     weights = taken * jnp.concatenate([jnp.ones_like(left[:1]), left[:-1]])

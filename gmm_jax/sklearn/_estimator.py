@@ -52,7 +52,7 @@ class Estimator(DensityMixin, BaseEstimator):
         """Log density at each point, in nats."""
         return log_sum_exp(self._log_joint(self._points(X)))
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> Any:
         """Mean log density of the points, in nats: higher is better."""
         return float(self.score_samples(X).mean())
 
@@ -129,7 +129,7 @@ class Estimator(DensityMixin, BaseEstimator):
         self, X: Any, sample_weight: Any, reset: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Points to learn from, and how often each counts."""
-        points = validate_data(
+        points: Any = validate_data(
             self,
             X,
             reset=reset,
@@ -152,9 +152,10 @@ class Estimator(DensityMixin, BaseEstimator):
     def _points(self, X: Any) -> np.ndarray:
         """New points to compare with the fitted mixture."""
         check_is_fitted(self)
-        return validate_data(
+        points: Any = validate_data(
             self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
         )
+        return points
 
     def _key(self) -> jax.Array:
         """A key that follows `random_state`."""

@@ -26,7 +26,7 @@ def updated(
 
 def _remembered(fitted: PointFit) -> ChunkedFit:
     read = as_chunks([(fitted.data, fitted.sample_weight)])
-    inside = fitted.inside
+    inside: Any = fitted.inside
     _, statistics = chunked.expectation(inside, read, fitted.frame, inside.components)
     own = {field.name: getattr(fitted, field.name) for field in dataclasses.fields(PointFit)}
     size, check = float(fitted.sample_weight.sum()), type(inside.components).check

@@ -75,34 +75,36 @@ class BayesianGaussianMixture(Ascent):
 
     Example:
         >>> from gmm_jax.sklearn import BayesianGaussianMixture
-        >>> X = [[1, 2], [1, 4], [1, 0], [4, 2], [12, 4], [10, 7]]
-        >>> model = BayesianGaussianMixture(n_components=2, random_state=42).fit(X)
-        >>> sorted(model.means_[:, 0].round(2))
-        [2.49, 8.45]
+        >>> X = [[0.1, 3], [0.3, 2], [0.2, 4], [7.1, 8], [7.3, 9], [7.2, 7]]
+        >>> model = BayesianGaussianMixture(
+        ...     n_components=3, covariance_prior=[[0.1, 0], [0, 1]], random_state=0
+        ... ).fit(X)
+        >>> len(set(model.predict(X)))  # of three components the points need two
+        2
     """
 
     def __init__(
         self,
         *,
-        n_components: int = 1,
-        covariance_type: str = "full",
+        n_components: Any = 1,
+        covariance_type: Any = "full",
         tol: Any = 1e-3,
         reg_covar: Any = 1e-6,
-        max_iter: int = 100,
-        n_init: int = 1,
-        init_params: str = "kmeans",
-        weight_concentration_prior_type: str = "dirichlet_process",
+        max_iter: Any = 100,
+        n_init: Any = 1,
+        init_params: Any = "kmeans",
+        weight_concentration_prior_type: Any = "dirichlet_process",
         weight_concentration_prior: Any = None,
         mean_precision_prior: Any = None,
         mean_prior: Any = None,
         degrees_of_freedom_prior: Any = None,
         covariance_prior: Any = None,
         random_state: Any = None,
-        warm_start: bool = False,
-        verbose: int = 0,
-        verbose_interval: int = 10,
-        polish: bool = True,
-        method: str = "variational",
+        warm_start: Any = False,
+        verbose: Any = 0,
+        verbose_interval: Any = 10,
+        polish: Any = True,
+        method: Any = "variational",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -216,7 +218,7 @@ class BayesianGaussianMixture(Ascent):
             )
         with precision_of(X), warnings.catch_warnings(record=True) as doubts:
             warnings.simplefilter("always", FitWarning)
-            drawn = fit(
+            drawn: Any = fit(
                 X, self.n_components, prior=told.prior(self.covariance_type), method=self.method,
                 sample_weight=weight, key=self._key(), progress=False,
             )  # fmt: skip
@@ -238,8 +240,9 @@ class BayesianGaussianMixture(Ascent):
         return getattr(self, "_data", None) is not None and self._known is None
 
     def _log_joint(self, X: np.ndarray) -> np.ndarray:
+        drawn: Any = self._drawn
         if self._by_draws:
-            return in_blocks(self._drawn.log_joint, X)
+            return in_blocks(drawn.log_joint, X)
         return super()._log_joint(X)
 
     def _predictive(self) -> tuple[np.ndarray, Any]:

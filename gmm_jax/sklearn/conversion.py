@@ -46,7 +46,7 @@ def to_sklearn(result: Any) -> TheirMixture:
         roots = roots.reshape(*means.shape, -1)
     elif _covariances.has_matrices(covariance_type):  # of one feature
         roots = roots[..., None]
-    model = TheirMixture(mixture.n_components, covariance_type=covariance_type)
+    model: Any = TheirMixture(mixture.n_components, covariance_type=covariance_type)
     model.weights_ = np.asarray(mixture.weights, np.float64)
     model.weights_ /= model.weights_.sum()
     model.means_, model.n_features_in_ = means, means.shape[1]

@@ -61,30 +61,30 @@ class GaussianMixture(Ascent):
 
     Example:
         >>> from gmm_jax.sklearn import GaussianMixture
-        >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+        >>> X = [[1.0, 2.0], [1.2, 4.0], [0.8, 0.0], [9.9, 2.0], [10.2, 4.5], [9.9, 1.0]]
         >>> model = GaussianMixture(2, covariance_type="diag", random_state=0).fit(X)
-        >>> sorted(model.means_[:, 0].round(3))
+        >>> sorted(model.means_[:, 0].round(3).tolist())
         [1.0, 10.0]
     """
 
     def __init__(
         self,
-        n_components: int = 1,
+        n_components: Any = 1,
         *,
-        covariance_type: str = "full",
+        covariance_type: Any = "full",
         tol: Any = 1e-3,
         reg_covar: Any = 1e-6,
-        max_iter: int = 100,
-        n_init: int = 1,
-        init_params: str = "kmeans",
+        max_iter: Any = 100,
+        n_init: Any = 1,
+        init_params: Any = "kmeans",
         weights_init: Any = None,
         means_init: Any = None,
         precisions_init: Any = None,
         random_state: Any = None,
-        warm_start: bool = False,
-        verbose: int = 0,
-        verbose_interval: int = 10,
-        polish: bool = True,
+        warm_start: Any = False,
+        verbose: Any = 0,
+        verbose_interval: Any = 10,
+        polish: Any = True,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type

@@ -60,17 +60,17 @@ class MixtureModel(Estimator):
 
     def __init__(
         self,
-        n_components: int = 1,
+        n_components: Any = 1,
         *,
         family: Any = None,
-        covariance_type: str | None = None,
+        covariance_type: Any = None,
         prior: Any = None,
-        method: str = "auto",
-        fixed: dict[str, Any] | None = None,
-        shared: dict[str, Any] | None = None,
-        init_params: str = "k-means++",
-        n_init: int | None = None,
-        max_iter: int = 1000,
+        method: Any = "auto",
+        fixed: Any = None,
+        shared: Any = None,
+        init_params: Any = "k-means++",
+        n_init: Any = None,
+        max_iter: Any = 1000,
         tol: Any = None,
         random_state: Any = None,
     ) -> None:
@@ -105,9 +105,10 @@ class MixtureModel(Estimator):
     def impute(self, X: Any) -> np.ndarray:
         """The data with what is expected, given the rest of its row, in place of missing values."""
         points = self._points(X)
-        if not isinstance(self._exact, PointFit):
+        fitted = self._exact
+        if not isinstance(fitted, PointFit):
             raise TypeError("impute needs a point estimate: pass method='em'.")
-        filled = in_blocks(lambda block: self._exact.impute(self._as_fitted(block)), points)
+        filled = in_blocks(lambda block: fitted.impute(self._as_fitted(block)), points)
         return filled.reshape(points.shape).astype(points.dtype)
 
     def _learn(self, X: np.ndarray, weight: np.ndarray) -> None:
@@ -154,7 +155,7 @@ class MixtureModel(Estimator):
         return self.result_.mixture
 
     def _fitted_data(self) -> np.ndarray | None:
-        return self._exact.data if hasattr(self, "_exact") else None
+        return np.asarray(self._exact.data) if hasattr(self, "_exact") else None
 
     def _n_parameters(self) -> int:
         if not isinstance(self._exact, PointFit):
