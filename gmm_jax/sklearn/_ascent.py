@@ -144,6 +144,18 @@ class Ascent(Estimator):
             )
 
 
+def best_run(end: np.ndarray, steps: np.ndarray, history: np.ndarray) -> int:
+    """The run that was highest before its last step, as scikit-learn chooses; it must be finite.
+
+    Args:
+        end: Where each run ended.
+        steps: How many steps it took.
+        history: Where it stood before each step, (t, r).
+    """
+    before = history[np.maximum(steps - 1, 0), np.arange(len(steps))]
+    return int(np.argmax(np.where(np.isfinite(end) & np.isfinite(before), before, -np.inf)))
+
+
 def usual(result: Any) -> Any:
     """A result in the precision that JAX is set to, whatever it was computed in."""
     inside = jax.tree.map(

@@ -21,7 +21,7 @@ from gmm_jax.sklearn._approximation import (
     stacked,
     started,
 )
-from gmm_jax.sklearn._ascent import Ascent, usual
+from gmm_jax.sklearn._ascent import Ascent, best_run, usual
 from gmm_jax.sklearn._evaluation import in_blocks, precision_of
 from gmm_jax.sklearn._hyperparameters import Hyperparameters, attributes_of, expected
 from gmm_jax.sklearn._setting import Setting
@@ -183,7 +183,7 @@ class BayesianGaussianMixture(Ascent):
                 before = np.full(len(starts), -np.inf)
             asked = data, prior, self.reg_covar
             runs = run(stacked(starts), *asked, before, self.tol, self.max_iter)
-            best = int(np.argmax(np.where(np.isfinite(runs.bound), runs.bound, -np.inf)))
+            best = best_run(runs.bound, runs.steps, runs.history)
             known, bound = jax.tree.map(lambda a: a[best], runs.knowledge), float(runs.bound[best])
             history = runs.history[: runs.steps[best], best].astype(np.float64)
             last = float(history[-1]) if len(history) else -np.inf

@@ -12,7 +12,7 @@ from gmm_jax.fitting import setting
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
 from gmm_jax.sklearn import _covariances, _starts
-from gmm_jax.sklearn._ascent import Ascent
+from gmm_jax.sklearn._ascent import Ascent, best_run
 from gmm_jax.sklearn._climb import Climbed, run, to_the_top
 from gmm_jax.sklearn._evaluation import precision_of
 from gmm_jax.sklearn._given import Given
@@ -135,7 +135,7 @@ class GaussianMixture(Ascent):
             )
             starts, before = self._starts(data, given)
             runs = run(starts, data, self.reg_covar, before, self.tol, self.max_iter)
-            best = int(np.argmax(np.where(np.isfinite(runs.objective), runs.objective, -np.inf)))
+            best = best_run(runs.objective, runs.steps, runs.history)
             self._end(data, runs, best)
         self._tell(runs.converged, runs.steps, runs.history - data.log_volume / data.size)
         self._warn_unless_converged(self.converged_)
@@ -146,8 +146,8 @@ class GaussianMixture(Ascent):
         history = (runs.history[: runs.steps[best], best] - shift).astype(np.float64)
         bound = float(history[-1]) if len(history) else -np.inf
         end, objective = jax.tree.map(lambda a: a[best], runs.mixtures), float(runs.objective[best])
-        self._check_sound(end, objective, data)
         converged, note = bool(runs.converged[best]), ""
+        self._check_sound(end, objective, converged, data)
         noise = 4 * np.finfo(data.dtype).eps * (1 + abs(objective))
         if converged and self.polish and objective - shift > bound + noise:
             end, objective, more = to_the_top(end, objective, data, self.reg_covar)
@@ -202,7 +202,7 @@ class GaussianMixture(Ascent):
             ]
         return _starts.inside(found, data), np.full(len(found), -np.inf)
 
-    def _check_sound(self, end: Mixture, objective: float, data: Setting) -> None:
+    def _check_sound(self, end: Mixture, objective: float, settled: bool, data: Setting) -> None:
         """Raise ValueError where the likelihood has no proper maximum nearby."""
         if not np.isfinite(objective):
             raise ValueError(
@@ -210,7 +210,7 @@ class GaussianMixture(Ascent):
             )
         components = jax.tree.map(jnp.asarray, end.components)
         collapsed = components.collapsed(jnp.asarray(data.limits.floor)).any()
-        if self.reg_covar == 0 and self.max_iter and collapsed:
+        if self.reg_covar == 0 and settled and collapsed:
             raise ValueError(_starts.COLLAPSED)
 
     def _predictive(self) -> tuple[np.ndarray, Any]:
