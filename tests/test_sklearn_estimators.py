@@ -68,6 +68,7 @@ def test_tables_with_holes():
     assert np.array_equal(filled[:, 1], X[:, 1])
 
 
+@pytest.mark.slow
 def test_a_prior_makes_it_a_posterior():
     prior = gmm_jax.MixturePrior(1, gmm_jax.GammaPoisson(shape=2, rate=0.5))
     model = MixtureModel(2, prior=prior, method="variational", random_state=0).fit(CALLS)
