@@ -156,6 +156,8 @@ def test_unfitted_and_wrong_calls(clouds, full):
     assert not any(hasattr(fresh, name) for name in ("labels_", "result_", "mixture_"))
     with pytest.raises(ValueError, match="Invalid value for 'n_samples'"):
         full.sample(0)
+    with pytest.raises(ValueError, match="X has masked entries"):
+        full.fit(np.ma.masked_greater(clouds, 101))
     with pytest.raises(ValueError, match="infinity"):
         full.predict([[np.inf, 1.0]])
 
@@ -166,6 +168,8 @@ def test_equal_points_need_regularisation():
     with pytest.raises(ValueError, match="Pass a positive reg_covar"):
         model.fit(X)
     model.set_params(reg_covar=1e-6).fit(X)
+    tiny = clone(model).fit((X * 1e-30).astype(np.float32))  # all that is left is reg_covar
+    np.testing.assert_allclose(np.einsum("kii->ki", tiny.covariances_), 1e-6, 1e-3)
     np.testing.assert_allclose(np.sort(model.means_[:, 0]), [0, 1], atol=1e-9)
     np.testing.assert_allclose(
         model.covariances_, np.broadcast_to(1e-6 * np.eye(2), (2, 2, 2)), atol=1e-9

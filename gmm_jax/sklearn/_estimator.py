@@ -129,6 +129,7 @@ class Estimator(DensityMixin, BaseEstimator):
         self, X: Any, sample_weight: Any, reset: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Points to learn from, and how often each counts."""
+        _refuse_masks(X)
         points: Any = validate_data(
             self,
             X,
@@ -152,6 +153,7 @@ class Estimator(DensityMixin, BaseEstimator):
     def _points(self, X: Any) -> np.ndarray:
         """New points to compare with the fitted mixture."""
         check_is_fitted(self)
+        _refuse_masks(X)
         points: Any = validate_data(
             self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
         )
@@ -165,3 +167,12 @@ class Estimator(DensityMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _refuse_masks(X: Any) -> None:
+    """Raise ValueError for entries that are masked: elsewhere they would count as numbers."""
+    if np.ma.is_masked(X):
+        raise ValueError(
+            "X has masked entries: drop those rows, or fill them in first, with NaN where they "
+            "are missing."
+        )

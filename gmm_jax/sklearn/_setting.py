@@ -29,13 +29,25 @@ class Setting(NamedTuple):
 
     @classmethod
     def of(
-        cls, points: np.ndarray, weight: np.ndarray, family: Any, covariance_type: str, k: int
+        cls,
+        points: np.ndarray,
+        weight: np.ndarray,
+        family: Any,
+        covariance_type: str,
+        k: int,
+        reg_covar: float | int,
     ) -> "Setting":
-        """Centre and scale the points, and fill them up to a size that others share."""
+        """Centre and scale the points, and fill them up to a size that others share.
+
+        No unit is below what `reg_covar` leaves of a standard deviation, a power of two.
+        """
         dtype, event = float_dtype(points), points.shape[1:]
         names = arguments.parameters(family, k, event)
         sharing = arguments.as_sharing(None, covariance_type, names)
         frame = setting.choose_frame(points, weight, family, None, sharing)
+        if reg_covar:
+            least = np.exp2(np.round(np.log2(reg_covar) / 2))
+            frame = frame._replace(unit=np.maximum(frame.unit, least))
         rows = bucket(len(points))
         block = min(rows, BLOCK)
         inside = ((points - frame.centre) / frame.unit).astype(dtype)

@@ -185,6 +185,10 @@ class BayesianGaussianMixture(Ascent):
             runs = run(stacked(starts), *asked, before, self.tol, self.max_iter)
             best = best_run(runs.bound, runs.steps, runs.history)
             known, bound = jax.tree.map(lambda a: a[best], runs.knowledge), float(runs.bound[best])
+            if not np.isfinite(bound):
+                raise ValueError(
+                    "the lower bound is not finite: scale the data, or pass a covariance_prior."
+                )
             history = runs.history[: runs.steps[best], best].astype(np.float64)
             last = float(history[-1]) if len(history) else -np.inf
             if runs.converged[best] and self.polish:
@@ -200,7 +204,7 @@ class BayesianGaussianMixture(Ascent):
 
     def _setting(self, X: np.ndarray, weight: np.ndarray, k: int) -> Setting:
         kind = MultivariateNormal if _covariances.has_matrices(self.covariance_type) else Normal
-        return Setting.of(X, weight, kind, self.covariance_type, k)
+        return Setting.of(X, weight, kind, self.covariance_type, k, self.reg_covar)
 
     def _learn_by_draws(self, X: np.ndarray, weight: np.ndarray, told: Hyperparameters) -> None:
         """Let `gmm_jax.fit` draw from the posterior under the same prior."""

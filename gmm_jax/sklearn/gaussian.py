@@ -130,9 +130,8 @@ class GaussianMixture(Ascent):
         given = Given.of(self, k, d)
         matrices = _covariances.has_matrices(self.covariance_type) and d > 1
         with precision_of(X):
-            data = Setting.of(
-                X, weight, MultivariateNormal if matrices else Normal, self.covariance_type, k
-            )
+            kind = MultivariateNormal if matrices else Normal
+            data = Setting.of(X, weight, kind, self.covariance_type, k, self.reg_covar)
             starts, before = self._starts(data, given)
             runs = run(starts, data, self.reg_covar, before, self.tol, self.max_iter)
             best = best_run(runs.objective, runs.steps, runs.history)
