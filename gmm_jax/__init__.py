@@ -32,6 +32,7 @@ from gmm_jax.results import PointFit
 if TYPE_CHECKING:
     from gmm_jax import models as models
     from gmm_jax import plotting as plotting
+    from gmm_jax import sklearn as sklearn
     from gmm_jax import testing as testing
     from gmm_jax.chunked_fit import ChunkedFit
     from gmm_jax.fitting.many import fit_many
@@ -133,7 +134,7 @@ LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("models", "plotting", "testing"):
+    if name in ("models", "plotting", "sklearn", "testing"):
         return importlib.import_module(f"gmm_jax.{name}")
     if name in LATER:
         return getattr(importlib.import_module(LATER[name]), name)

@@ -37,7 +37,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"chunked_fit", "many_fits", "model_posterior", "posterior_fit", "spikes"},
     {"fitting", "models"},
     {"evidence", "model_tempering"},
-    {"sampling", "selection", "standard_errors", "testing"},
+    {"sampling", "selection", "sklearn", "standard_errors", "testing"},
     {"plotting"},
     {"", "__main__"},
 ]
