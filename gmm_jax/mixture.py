@@ -12,13 +12,14 @@ from jaxtyping import ArrayLike, Float, Int
 from gmm_jax._checks import as_floats, proportions
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
+from gmm_jax.saving import Savable
 
 if TYPE_CHECKING:
     from gmm_jax.families import Family
 
 
 @pytree
-class Mixture:
+class Mixture(Savable):
     """k components and the share of points that each produces.
 
     Args:

@@ -20,7 +20,7 @@ from gmm_jax.mixture import Mixture
 from gmm_jax.predictive_checks import PredictiveCheck
 from gmm_jax.relabelled_draws import Relabelled
 from gmm_jax.results import Result
-from gmm_jax.summaries import describe_draws
+from gmm_jax.summaries import describe_draws, frame_of_draws
 
 FEWEST_DRAWS = 25
 """A posterior mean that rests on fewer draws than this comes with a warning."""
@@ -264,6 +264,26 @@ class PosteriorFit(Result):
         """
         asked = statistics, n_replicates, jax.random.key(0) if key is None else key
         return predictive_checks.compare(self.draws, self.data, self.sample_weight, *asked)
+
+    def to_frame(self, mass: float | int = 0.95) -> Any:
+        """The components as a pandas data frame, one a row: posterior means, and intervals.
+
+        Args:
+            mass: Posterior probability of the interval from, say, `means_low` to `means_high`.
+
+        Raises:
+            ValueError: the draws don't tell components apart, so that intervals would mislead; or
+                `mass` is not between 0 and 1.
+
+        Example:
+            >>> import gmm_jax
+            >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
+            >>> data = [348, 352, 350, 498, 502, 500]
+            >>> frame = gmm_jax.fit(data, 2, prior=prior, n_draws=1000).to_frame()
+            >>> list(frame.columns[3:6]), len(frame)
+            (['means', 'means_low', 'means_high'], 2)
+        """
+        return frame_of_draws(self.draws, self.doubt, mass)
 
     def to_arviz(self, log_likelihood: bool = True) -> Any:
         """The draws as ArviZ's tree of chains, draws and components.

@@ -124,7 +124,7 @@ def fit_chunks(
         size=seen.size,
         statistics=statistics,
         about=mixture,
-        check=job.family.check,
+        family=job.family,
     )
 
 
