@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import convergence, partitions, posterior_means, predictive_checks, relabelling
+from gmm_jax._checks import as_count, as_key
 from gmm_jax._numerics import categorical, safe_log
 from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
@@ -97,7 +98,8 @@ class PosteriorFit(Result):
 
     def sample(self, key: Array, n: int) -> tuple[Array, Array]:
         """Draw `n` points of the posterior predictive and the components that they came from."""
-        which_key, component_key, point_key = jax.random.split(key, 3)
+        which_key, component_key, point_key = jax.random.split(as_key(key), 3)
+        n = as_count("n", n)
         which = jax.random.randint(which_key, (n,), 0, self.n_draws)
         mixtures = jax.tree.map(lambda a: a[which], self.draws)
         uniforms = jax.random.uniform(component_key, (n,), mixtures.weights.dtype)

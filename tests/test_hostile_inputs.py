@@ -53,7 +53,7 @@ HOLED = np.where(np.arange(24) % 5 == 2, np.nan, X)
 LONG = {"holes", "bayes, fixed scales", "bayes, halves of rows", "mode, with a prior"}
 LONG |= {"tails", "a row missing", "counts of 1e15", "sizes alike", "waits of 0", "no truth"}
 """What is compiled for one entry alone: for `make slow`."""
-unchecked = inspect.unwrap(fit)  # tests check annotations, which would speak first
+plain = inspect.unwrap  # tests check annotations, which would speak first
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +77,9 @@ def check(says, *data, **options):
         warnings.simplefilter("ignore", UserWarning)  # JAX tells of float64 that it rounds
         if says is not None:
             with pytest.raises((ValueError, TypeError), match=rf"(?s){says}"):
-                unchecked(*data, **options)
+                plain(fit)(*data, **options)
             return
-        result = unchecked(*data, **options)
+        result = plain(fit)(*data, **options)
         mixture = result.mixture if result.method == "em" else result.draws
         for leaf in jax.tree.leaves(mixture):
             assert np.isfinite(np.asarray(leaf)).all()
@@ -539,6 +539,47 @@ def test_the_command_line(raw, arguments, says, tmp_path, capsys, monkeypatch):
     assert printed.err.count("\n") == 1
     assert printed.err.startswith("error: ")
     assert re.search(says, printed.err)
+
+
+NORMAL = Normal([0.0, 8.0], [1.0, 1.0])
+DOORS = {  # what else people call; each refuses
+    "many, 1e300": (
+        lambda: gmm_jax.fit_many([X, X * 1e300], 2),
+        r"data_sets\[1\] spans .*divide it",
+    ),
+    "many, none": (lambda: gmm_jax.fit_many(None, 2), "data_sets must be a list of data sets"),
+    "many, empty": (lambda: gmm_jax.fit_many([], 2), "data_sets is empty: at least one"),
+    "many, constant": (lambda: gmm_jax.fit_many([X, X * 0], 2), r"data_sets\[1\] .*Leave that set"),
+    "chunks, 1e300": (lambda: gmm_jax.fit_chunks([X, X * 1e300], 2), "data spans .*divide it"),
+    "chunks, none": (lambda: gmm_jax.fit_chunks(None, 2), "chunks must be iterable"),
+    "chunks, read once": (lambda: gmm_jax.fit_chunks(iter([X]), 2), "chunks .*pass the function"),
+    "select, words": (
+        lambda: plain(gmm_jax.select)(X, "12"),
+        "n_components must be a whole number",
+    ),
+    "select, nothing": (lambda: gmm_jax.select(X, []), "n_components .* at least one candidate"),
+    "default prior": (
+        lambda: plain(gmm_jax.default_prior)(X, "a"),
+        "n_components must be a whole number",
+    ),
+    "no prior of components": (lambda: MixturePrior(1, None), "components must be a prior of comp"),
+    "a class of components": (lambda: Mixture([1.0], Normal), "components must be a family such"),
+    "a word as weights": (lambda: Mixture("a", NORMAL), "weights must be real numbers"),
+    "a point that is a word": (lambda: NORMALS.log_prob("a"), "data must be numbers, got 'a'"),
+    "a share that is a word": (lambda: NORMALS.icdf("a"), "q must be numbers between 0 and 1"),
+    "a share of 2": (lambda: NORMALS.icdf(2), "q must lie between 0 and 1"),
+    "a sample's key": (
+        lambda: inspect.unwrap(Mixture.sample)(NORMALS, 0, 3),
+        "key must be a random",
+    ),
+    "a sample of -3": (lambda: NORMALS.sample(jax.random.key(0), -3), "n must not be negative"),
+}
+
+
+@pytest.mark.parametrize(("ask", "says"), rows(DOORS))
+def test_other_doors(ask, says):
+    with pytest.raises((ValueError, TypeError), match=rf"(?s){says}"):
+        ask()
 
 
 @pytest.mark.parametrize("arguments", [["x.csv", "--components", "two"], [], ["x.csv", "--bogus"]])

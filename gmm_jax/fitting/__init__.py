@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from gmm_jax._checks import as_key
 from gmm_jax._data import as_points, float_dtype
 from gmm_jax.families.kinds import seen
 from gmm_jax.fitting import arguments, options, priors, setting, sharded
@@ -101,7 +102,7 @@ def fit(
         >>> [round(float(mean), 2) for mean in result.mixture.components.means]
         [350.67, 499.8]
     """
-    key = options.as_key(key)
+    key = None if key is None else as_key(key)
     whole = sharded.look(data, sample_weight, key)
     if whole is None:
         points = as_points(data, missing=True)
@@ -109,7 +110,8 @@ def fit(
     else:
         points, weight = whole.sample, whole.weight
     arguments.check_missing(points, weight)
-    arguments.check_range(points[weight > 0], float_dtype(points))
+    used = points[weight > 0]
+    arguments.check_range(np.nanmin(used, 0), np.nanmax(used, 0), float_dtype(points))
     priors.check_kind(prior)
     method, reason = arguments.choose_method(method, prior)
     of_prior = None if isinstance(prior, str) else prior

@@ -265,19 +265,26 @@ def restarts(n_restarts: Any, work: int) -> int:
     return whole("n_restarts", n_restarts, most=MOST_RESTARTS)
 
 
-def check_range(points: np.ndarray, dtype: Any) -> None:
-    """Raise ValueError where results would not be numbers of their precision."""
-    with np.errstate(all="ignore"):
-        low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
-        spread = (high - low).astype(np.float64)
-    size = np.maximum(np.maximum(abs(low), abs(high)), spread)
-    limits = np.finfo(dtype)
+def check_range(low: Any, high: Any, dtype: Any, sets: bool = False) -> None:
+    """Raise ValueError where results would not be numbers of their precision.
+
+    Args:
+        low: The least value of each column, or of each column of each of many sets.
+        high: The largest.
+        dtype: The precision.
+        sets: Whether there are many sets.
+    """
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    with np.errstate(over="ignore"):
+        spread = high - low
+    size, limits = np.maximum(np.maximum(abs(low), abs(high)), spread), np.finfo(dtype)
     wrong = ~(size <= limits.max / ROOM) | ((spread > 0) & (spread < limits.tiny * ROOM))
-    if np.any(wrong):
-        column = int(np.argmax(wrong))
-        where = f"column {column} of data" if points.ndim == 2 else "data"
-        raise ValueError(
-            f"{where} spans from {low.flat[column]:g} to {high.flat[column]:g}, which {dtype} does "
-            f"not hold well: divide it by a number near {size.flat[column]:.0e}, or call "
-            f"jax.config.update('jax_enable_x64', True) first."
-        )
+    if not np.any(wrong & ~np.isnan(spread)):
+        return
+    at = tuple(map(int, np.argwhere(wrong)[0]))
+    name = f"data_sets[{at[0]}]" if sets else f"column {at[0]} of data" if at else "data"
+    more = ", or call jax.config.update('jax_enable_x64', True) first and pass float64"
+    raise ValueError(
+        f"{name} spans from {low[at]:g} to {high[at]:g}, which {dtype} does not hold well: divide "
+        f"it by a number near {size[at]:.0e}{'' if limits.bits == 64 else more}."
+    )

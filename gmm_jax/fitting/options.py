@@ -1,12 +1,9 @@
-"""Checks on words, numbers and keys that people pass, each with a message that says what to do."""
+"""Checks on words and numbers that people pass, each with a message that says what to do."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 
 def one_of(name: str, value: Any, choices: Collection[str]) -> str:
@@ -45,14 +42,3 @@ def by_name(name: str, value: Any, example: str) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dict, as in {name}={example}, got {value!r}.")
     return value
-
-
-def as_key(key: Any) -> Array | None:
-    """Check a random key, of the kind with a type or of the older one."""
-    if key is None:
-        return None
-    if isinstance(key, Array):
-        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        if key.shape == (() if typed else (2,)) and (typed or key.dtype == np.uint32):
-            return key
-    raise TypeError(f"key must be a random key such as jax.random.key(0), got {key!r}.")

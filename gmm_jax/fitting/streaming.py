@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from gmm_jax import chunked, em
+from gmm_jax._checks import as_key
 from gmm_jax._chunks import Survey, as_chunks, survey
 from gmm_jax._data import Frame, float_dtype
 from gmm_jax._warnings import FitWarning, warn
@@ -84,7 +85,7 @@ def fit_chunks(
         >>> [round(float(mean), 2) for mean in result.mixture.components.means]
         [350.67, 499.8]
     """
-    key = options.as_key(key)
+    key = None if key is None else as_key(key)
     read = as_chunks(chunks)
     if not isinstance(start, str | Mixture):
         raise TypeError(f"start must be 'kmeans++', 'random' or a Mixture, got {start!r}.")
@@ -96,6 +97,7 @@ def fit_chunks(
     chosen = arguments.choose_family(family, covariance_type, None, first[0])
     seed = 0 if key is None else np.asarray(jax.random.key_data(key))
     seen = survey(read, chosen, sample_size, np.random.default_rng(seed))
+    arguments.check_range(seen.columns.low, seen.columns.high, float_dtype(seen.sample))
     job = _job(seen, chosen, sample_size, n_components, fixed, shared, covariance_type)
     dtype = job.dtype
     tol = TOL[dtype.name] if tol is None else options.not_negative("tol", tol)
