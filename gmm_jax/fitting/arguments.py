@@ -9,6 +9,7 @@ from gmm_jax._data import as_points
 from gmm_jax.families import MultivariateNormal, Normal, kinds
 from gmm_jax.families.limits import Sharing
 from gmm_jax.fitting.options import by_name, one_of, whole
+from gmm_jax.fitting.options import not_negative as not_negative
 from gmm_jax.mixture import Mixture
 
 FULL = (None, "full", "tied")
