@@ -28,6 +28,7 @@ from gmm_jax.families import (
 from gmm_jax.fitting import fit
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
+from gmm_jax.saving import load
 
 if TYPE_CHECKING:
     from gmm_jax import models as models
@@ -97,6 +98,7 @@ __all__ = [
     "fit_chunks",
     "fit_many",
     "importance_resample",
+    "load",
     "models",
     "plotting",
     "sample",

@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 def _fit_file(options: argparse.Namespace) -> None:
     from gmm_jax._table import read_columns
 
+    if not -(2**63) <= options.seed < 2**63:
+        raise ValueError(f"--seed must be a number of 64 bits, got {options.seed}.")
     data, names = read_columns(options.file, options.column)
     import jax
 

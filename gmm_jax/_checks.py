@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -92,3 +93,30 @@ def proportions(name: str, array: Array) -> Array:
             f"Divide them by their sum if they are counts."
         )
     return jnp.asarray(values / values.sum(), array.dtype)
+
+
+def as_key(key: Any) -> Array:
+    """Check a random key, of the kind with a type or of the older one; tracers pass.
+
+    Raises:
+        TypeError: it is none, or several.
+    """
+    if isinstance(key, Array):
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        if key.shape == (() if typed else (2,)) and (typed or key.dtype == np.uint32):
+            return key
+    raise TypeError(f"key must be a random key such as jax.random.key(0), got {key!r}.")
+
+
+def as_count(name: str, value: Any) -> int:
+    """Check a number of things.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is negative.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    if value < 0:
+        raise ValueError(f"{name} must not be negative, got {value}.")
+    return int(value)

@@ -28,14 +28,21 @@ def as_points(data: Any, name: str = "data", missing: bool = False) -> np.ndarra
         raise TypeError(f"{name} lies on several machines: only `fit` takes such data, for EM.")
     try:
         array = np.asarray(data)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from error
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise TypeError(
+            f"{name} must be numbers, got {type(data).__name__}: pass a list, an array, a column "
+            f"or a table of them."
+        )
     if array.dtype.kind == "O":
         try:
             array = np.where(_absent(array), np.nan, array).astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must be numbers, but it holds {_first_odd(array)}.") from error
-    if array.dtype.kind not in "biuf":
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(
+                f"{name} must be numbers, but it holds {_first_odd(array)}: convert or drop it."
+            ) from error
+    if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name} must be real numbers, got {array.dtype}. Convert the column to numbers first."
         )
@@ -70,6 +77,8 @@ def _first_odd(array: np.ndarray) -> str:
             float(value)
         except (TypeError, ValueError):
             return repr(value)
+        except OverflowError:
+            return "an integer beyond floating point"
     return "mixed types"
 
 

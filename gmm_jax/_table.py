@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,18 +18,11 @@ def read_columns(path: str, wanted: Sequence[str] = ()) -> tuple[np.ndarray, lis
         n numbers, or n rows when there are several columns; and the columns' names.
 
     Raises:
-        ValueError: an empty file, an unknown column, a cell that is not a number.
+        ValueError: an empty file or one that is no text, an unknown column, a cell that is not a
+            number.
         OSError: the file cannot be read.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        sample = file.read(4096)
-        file.seek(0)
-        try:
-            dialect = csv.Sniffer().sniff(sample, delimiters=",;\t")
-        except csv.Error:
-            dialect = csv.excel
-        lines = csv.reader(file, dialect)
-        rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
+    rows = _rows(path)
     if not rows:
         raise ValueError(f"{path} is empty.")
     first = rows[0][1]
@@ -41,6 +35,27 @@ def read_columns(path: str, wanted: Sequence[str] = ()) -> tuple[np.ndarray, lis
     table = [[_number(row, j, names[j], path, line) for j in positions] for line, row in rows]
     array = np.array(table)
     return (array[:, 0] if len(positions) == 1 else array), [names[j] for j in positions]
+
+
+def _rows(path: str) -> list[tuple[int, list[str]]]:
+    """The lines that are not empty, with their numbers, in cells."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            sample = file.read(4096)
+            file.seek(0)
+            lines = csv.reader(file, _dialect(sample))
+            return [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not text in UTF-8: save it as a CSV file.") from error
+        except csv.Error as error:
+            raise ValueError(f"{path} cannot be read in lines of cells: {error}.") from error
+
+
+def _dialect(sample: str) -> Any:
+    try:
+        return csv.Sniffer().sniff(sample, delimiters=",;\t")
+    except csv.Error:
+        return csv.excel
 
 
 def _position(name: str, names: list[str], path: str) -> int:

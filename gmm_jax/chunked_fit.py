@@ -1,7 +1,6 @@
 """What a fit to chunks returns: a point estimate, a sample of the data, and their statistics."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +27,8 @@ class ChunkedFit(PointFit):
     """Of all data, summed, about the components of `about`."""
     about: Mixture
     """The mixture, in the frame, that the statistics were taken at."""
-    check: Callable[[np.ndarray], None]
-    """Raises ValueError for points that no such component could have produced."""
+    family: Any
+    """The kind of the components."""
 
     def update(self, new_points: Any, sample_weight: Any = None) -> "ChunkedFit":
         """Learn from new points in one incremental EM step, without the old data.
@@ -58,7 +57,7 @@ class ChunkedFit(PointFit):
                 f"new_points have shape {points.shape} but the fit was to points of shape "
                 f"{self.frame.centre.shape}."
             )
-        self.check(points[weight > 0])
+        self.family.check(points[weight > 0])
         total, new = chunked.expectation(self.inside, read, self.frame, self.about.components)
         statistics = jax.tree.map(np.add, self.statistics, new)
         inside = chunked.mode(self.about, statistics, self.limits)

@@ -13,10 +13,11 @@ from gmm_jax._warnings import FitWarning, warn
 from gmm_jax.fitting import arguments, fit
 from gmm_jax.mixture_posterior import MOST_COMPONENTS
 from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.saving import Savable
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Evidence(Savable):
     """The evidence for each number of components: print it for a table."""
 
     fits: dict[int, PosteriorFit]

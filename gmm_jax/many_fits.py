@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +12,15 @@ from gmm_jax import em
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax._sets import Sets
+from gmm_jax.families.kinds import named
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
+from gmm_jax.saving import Savable
 
 
 @dataclass(frozen=True, eq=False)
-class ManyFits:
+class ManyFits(Savable):
     """Point estimates of s data sets; index it for the `PointFit` of one."""
 
     sets: Sets
@@ -111,6 +114,32 @@ class ManyFits:
                 f"steps: median {np.median(self.n_steps):.0f}, most {self.n_steps.max()}",
             ]
         )
+
+    def to_frame(self) -> Any:
+        """One row a set as a pandas data frame: how the fit went, and its parameters.
+
+        Example:
+            >>> import gmm_jax
+            >>> many = gmm_jax.fit_many([[1.0, 2.0, 8.0, 9.5], [498, 352, 501, 349, 497]], 2)
+            >>> round(float(many.to_frame()["means[1]"][1]), 2)
+            498.67
+        """
+        import pandas
+
+        parameters = {"weights": self.mixtures.weights, **named(self.mixtures.components)}
+        columns = {
+            "size": self.sets.sizes(),
+            "log_likelihood": self.log_likelihood,
+            "bic": self.bic,
+            "aic": self.aic,
+            "n_steps": self.n_steps,
+            "status": [em.MEANING[status] for status in self.status],
+        } | {
+            f"{name}[{', '.join(map(str, index))}]": np.asarray(values)[:, *index]
+            for name, values in parameters.items()
+            for index in np.ndindex(values.shape[1:])
+        }
+        return pandas.DataFrame(columns).rename_axis("set")
 
     def __str__(self) -> str:
         return self.summary()

@@ -9,16 +9,17 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float, Int
 
-from gmm_jax._checks import as_floats, proportions
+from gmm_jax._checks import as_count, as_floats, as_key, proportions
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
+from gmm_jax.saving import Savable
 
 if TYPE_CHECKING:
     from gmm_jax.families import Family
 
 
 @pytree
-class Mixture:
+class Mixture(Savable):
     """k components and the share of points that each produces.
 
     Args:
@@ -44,7 +45,7 @@ class Mixture:
     components: "Family"
 
     def __post_init__(self) -> None:
-        if not hasattr(self.components, "log_prob"):
+        if isinstance(self.components, type) or not hasattr(self.components, "log_prob"):
             raise TypeError(
                 f"components must be a family such as Normal(means, scales) or Bernoulli(probs), "
                 f"got {type(self.components).__name__}."
@@ -98,7 +99,8 @@ class Mixture:
 
     def sample(self, key: Array, n: int) -> tuple[Float[Array, "n ..."], Int[Array, "n"]]:
         """Draw `n` points, in random order, and the components that they came from."""
-        assignment_key, point_key = jax.random.split(key)
+        assignment_key, point_key = jax.random.split(as_key(key))
+        n = as_count("n", n)
         assignments = jax.random.categorical(assignment_key, safe_log(self.weights), shape=(n,))
         return self.components.sample(point_key, assignments), assignments
 
@@ -175,7 +177,10 @@ class Mixture:
 
     def _points(self, data: ArrayLike | Sequence[Any]) -> tuple[Array, tuple[int, ...]]:
         """Split `data` into a flat run of points and the shape it had without features."""
-        array = jnp.asarray(data, self.weights.dtype)
+        try:
+            array = jnp.asarray(data, self.weights.dtype)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"data must be numbers, got {data!r}.") from error
         event = self.components.event_shape
         batch = array.shape[: array.ndim - len(event)]
         if array.shape[len(batch) :] != event:

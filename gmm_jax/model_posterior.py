@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from gmm_jax.convergence import AGREE, Quality, table, worst
+from gmm_jax.saving import Savable
 
 FEWEST = 400
 """Effective draws below which R-hat and quantiles are rough."""
@@ -19,7 +20,7 @@ MOST_ROWS = 40
 
 
 @dataclass(frozen=True, eq=False)
-class ModelPosterior:
+class ModelPosterior(Savable):
     """Equally weighted draws from the posterior of a generative function.
 
     What a method doesn't give is NaN.

@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import convergence, partitions, posterior_means, predictive_checks, relabelling
+from gmm_jax._checks import as_count, as_key
 from gmm_jax._numerics import categorical, safe_log
 from gmm_jax._pytree import rebuild
 from gmm_jax._warnings import warn
@@ -20,7 +21,7 @@ from gmm_jax.mixture import Mixture
 from gmm_jax.predictive_checks import PredictiveCheck
 from gmm_jax.relabelled_draws import Relabelled
 from gmm_jax.results import Result
-from gmm_jax.summaries import describe_draws
+from gmm_jax.summaries import describe_draws, frame_of_draws
 
 FEWEST_DRAWS = 25
 """A posterior mean that rests on fewer draws than this comes with a warning."""
@@ -97,7 +98,8 @@ class PosteriorFit(Result):
 
     def sample(self, key: Array, n: int) -> tuple[Array, Array]:
         """Draw `n` points of the posterior predictive and the components that they came from."""
-        which_key, component_key, point_key = jax.random.split(key, 3)
+        which_key, component_key, point_key = jax.random.split(as_key(key), 3)
+        n = as_count("n", n)
         which = jax.random.randint(which_key, (n,), 0, self.n_draws)
         mixtures = jax.tree.map(lambda a: a[which], self.draws)
         uniforms = jax.random.uniform(component_key, (n,), mixtures.weights.dtype)
@@ -264,6 +266,26 @@ class PosteriorFit(Result):
         """
         asked = statistics, n_replicates, jax.random.key(0) if key is None else key
         return predictive_checks.compare(self.draws, self.data, self.sample_weight, *asked)
+
+    def to_frame(self, mass: float | int = 0.95) -> Any:
+        """The components as a pandas data frame, one a row: posterior means, and intervals.
+
+        Args:
+            mass: Posterior probability of the interval from, say, `means_low` to `means_high`.
+
+        Raises:
+            ValueError: the draws don't tell components apart, so that intervals would mislead; or
+                `mass` is not between 0 and 1.
+
+        Example:
+            >>> import gmm_jax
+            >>> prior = gmm_jax.DirichletNormalGamma(1, 400, 50, shape=2, rate=1)
+            >>> data = [348, 352, 350, 498, 502, 500]
+            >>> frame = gmm_jax.fit(data, 2, prior=prior, n_draws=1000).to_frame()
+            >>> list(frame.columns[3:6]), len(frame)
+            (['means', 'means_low', 'means_high'], 2)
+        """
+        return frame_of_draws(self.draws, self.doubt, mass)
 
     def to_arviz(self, log_likelihood: bool = True) -> Any:
         """The draws as ArviZ's tree of chains, draws and components.

@@ -35,7 +35,10 @@ def icdf(mixture: Mixture, q: Any) -> np.ndarray:
     """
     from scipy.special import ndtri
 
-    share = np.asarray(q, np.float64)
+    try:
+        share = np.asarray(q, np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"q must be numbers between 0 and 1, got {q!r}.") from error
     if not np.all((share >= 0) & (share <= 1)):
         raise ValueError(f"q must lie between 0 and 1, got {np.asarray(q).tolist()}.")
     mixture = _of_one_feature(mixture)

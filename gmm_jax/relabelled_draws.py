@@ -1,12 +1,13 @@
 """Draws whose components carry labels that mean the same in all of them, as far as that can be."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from gmm_jax.mixture import Mixture
-from gmm_jax.summaries import table_of_draws
+from gmm_jax.summaries import frame_of_draws, refuse, table_of_draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +34,9 @@ class Relabelled:
         Raises:
             ValueError: the draws don't tell components apart, so that intervals would mislead.
         """
-        if self.doubt:
-            raise ValueError(
-                f"there is no honest table of components: {self.doubt}. Use what needs no labels, "
-                f"`density_band`, `similarity`, `partition` and `occupied` of the fit, or fit "
-                f"fewer components. The relabelled `draws` are there all the same."
-            )
+        refuse(self.doubt)
         return "\n".join([*table_of_draws(self.draws), f"labels by {self.method!r}"])
+
+    def to_frame(self, mass: float | int = 0.95) -> Any:
+        """The same as a pandas data frame; see `PosteriorFit.to_frame`."""
+        return frame_of_draws(self.draws, self.doubt, mass)

@@ -18,12 +18,13 @@ from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
-from gmm_jax.summaries import describe_point
+from gmm_jax.saving import Savable
+from gmm_jax.summaries import describe_point, frame_of_point
 from gmm_jax.table import log_joint
 
 
 @dataclass(frozen=True, eq=False)
-class Result(ABC):
+class Result(Savable, ABC):
     """What both kinds of result share."""
 
     data: np.ndarray | Array
@@ -236,6 +237,17 @@ class PointFit(Result):
     def summary(self) -> str:
         """A table of the components, the fit and how it was reached."""
         return describe_point(self)
+
+    def to_frame(self) -> Any:
+        """The components as a pandas data frame, one a row.
+
+        Example:
+            >>> import gmm_jax
+            >>> frame = gmm_jax.fit([498, 352, 501, 349, 497, 503, 351, 500], 2).to_frame()
+            >>> list(frame.columns), round(float(frame["means"][1]), 2)
+            (['weights', 'means', 'scales'], 499.8)
+        """
+        return frame_of_point(self.mixture)
 
     def _log_joint(self, points: Array) -> Float[Array, "n k"]:
         if _sharding.is_sharded(points):

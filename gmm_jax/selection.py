@@ -17,6 +17,7 @@ from gmm_jax._warnings import FitWarning
 from gmm_jax.evidence import Evidence, compare
 from gmm_jax.fitting import arguments, fit, setting
 from gmm_jax.results import PointFit
+from gmm_jax.saving import Savable
 from gmm_jax.spikes import Groups, problem_of
 
 CRITERIA = ("bic", "icl", "aic", "held_out", "evidence")
@@ -67,7 +68,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class Selection(Savable):
     """What `select` found: print it for a table."""
 
     table: list[dict[str, Any]]

@@ -1,7 +1,7 @@
 """Tables that people read."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -94,6 +94,44 @@ def table_of_draws(draws: Mixture) -> list[str]:
         cells = {name: _interval(values[:, i]) for name, values in columns.items()}
         lines.append(_row(str(i), cells, width=30))
     return [*lines, "posterior mean [95 % interval]"]
+
+
+def frame_of_point(mixture: Mixture) -> Any:
+    """The same components as a pandas data frame, one a row."""
+    return _frame(_columns(mixture))
+
+
+def frame_of_draws(draws: Mixture, doubt: str, mass: float | int) -> Any:
+    """The same with the ends of intervals.
+
+    Raises:
+        ValueError: there is a `doubt`, so that intervals would mislead; `mass` is no probability.
+    """
+    refuse(doubt)
+    if not 0 < mass < 1:
+        raise ValueError(f"mass must be between 0 and 1, got {mass}.")
+    found = {}
+    for name, values in _columns(draws, draws=True).items():
+        low, high = np.quantile(values, ((1 - mass) / 2, (1 + mass) / 2), axis=0)
+        found |= {name: values.mean(0), f"{name}_low": low, f"{name}_high": high}
+    return _frame(found)
+
+
+def refuse(doubt: str) -> None:
+    """Raise ValueError where a table of components would mislead."""
+    if doubt:
+        raise ValueError(
+            f"there is no honest table of components: {doubt}. Use what needs no labels, "
+            f"`density_band`, `similarity`, `partition` and `occupied` of the fit, or fit "
+            f"fewer components. The `draws` are there all the same."
+        )
+
+
+def _frame(columns: dict[str, np.ndarray]) -> Any:
+    import pandas
+
+    frame = pandas.DataFrame(columns)
+    return frame.rename_axis("component")
 
 
 def told_apart(fit: "PosteriorFit") -> bool:

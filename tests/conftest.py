@@ -24,7 +24,10 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from gmm_jax import DirichletNormalGamma
+from gmm_jax import DirichletNormalGamma, Mixture, Normal, PosteriorFit
+from gmm_jax._data import Frame
+from gmm_jax._pytree import rebuild
+from gmm_jax.convergence import Quality
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,6 +54,34 @@ def bentos() -> np.ndarray:
 @pytest.fixture(scope="session")
 def tutorial_prior() -> DirichletNormalGamma:
     return DirichletNormalGamma(concentration=1, mean=400, mean_scale=50, shape=2, rate=1)
+
+
+@pytest.fixture(scope="session")
+def draws_by_hand(bentos, tutorial_prior) -> PosteriorFit:
+    """What a sampler would return, in no time."""
+    rng = np.random.default_rng(0)
+    means = (rng.normal([350, 500], 0.6, (300, 2)) - 440) / 64
+    shares, scales = rng.dirichlet([9, 13], 300), rng.gamma(20, 0.1 / 64, (300, 2))
+    weights, means, scales = (a.astype(np.float32) for a in (shares, means, scales))
+    return PosteriorFit(
+        data=bentos,
+        sample_weight=np.ones(20),
+        frame=Frame(np.array(440.0), np.array(64.0)),
+        method="gibbs",
+        reason="Posterior by hand.",
+        inside=rebuild(
+            Mixture, weights=weights, components=rebuild(Normal, means=means, scales=scales)
+        ),
+        prior=tutorial_prior,
+        log_evidence=np.nan,
+        log_evidence_error=-np.inf,
+        effective_sample_size=np.float64(250),
+        pareto_k=0.1,
+        log_importance_weights=np.zeros(300, np.float32),
+        ordered=True,
+        n_chains=3,
+        convergence={"log likelihood": Quality(1.001, 250.0, 90.0)},
+    )
 
 
 @pytest.fixture

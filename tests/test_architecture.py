@@ -14,7 +14,7 @@ PACKAGE = Path(gmm_jax.__file__).parent
 FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
     {"_sharding"},
     {"_warnings", "_data", "_loop", "_numerics", "_progress", "_pytree", "_table", "datasets"},
-    {"_checks", "_chunks", "_sets"},
+    {"_checks", "_chunks", "_sets", "saving"},
     {
         "diagnostics",
         "distributions",
@@ -52,7 +52,7 @@ CONFINED = {  # what may be imported where
     "arviz": set(),
     "arviz_base": {"convergence"},
     "arviz_stats": {"convergence"},
-    "pandas": {"evidence", "selection"},
+    "pandas": {"evidence", "many_fits", "selection", "summaries"},
     "polars": set(),
     "scipy": {"partitions", "quantiles", "quasi_newton", "relabelling", "standard_errors"},
 }

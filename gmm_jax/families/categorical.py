@@ -17,6 +17,9 @@ from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.parametric import Parametric
 from gmm_jax.families.separable import Sums, ratio
 
+MOST_LEVELS = 10**5
+"""More categories than anybody means, and fewer than fill the memory."""
+
 
 @pytree
 class Categorical(Parametric):
@@ -82,6 +85,12 @@ class Categorical(Parametric):
     def check(data: np.ndarray) -> None:
         """Accept whole numbers from 0."""
         whole_numbers(data, "Categorical components must be categories numbered")
+        if np.nanmax(data) >= MOST_LEVELS:
+            raise ValueError(
+                f"data for Categorical components have at most {MOST_LEVELS} categories, got one "
+                f"numbered {np.nanmax(data):g}: number them without gaps, as np.unique does with "
+                f"return_inverse=True."
+            )
 
     @classmethod
     def seeing(cls, data: np.ndarray) -> "Levels":

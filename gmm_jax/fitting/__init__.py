@@ -6,15 +6,19 @@ import jax
 import numpy as np
 from jax import Array
 
-from gmm_jax._data import as_points
+from gmm_jax._checks import as_key
+from gmm_jax._data import as_points, float_dtype
 from gmm_jax.families.kinds import seen
-from gmm_jax.fitting import arguments, setting, sharded
+from gmm_jax.fitting import arguments, options, priors, setting, sharded
 from gmm_jax.fitting.point import fit_point
 from gmm_jax.fitting.shares import fit_shares
 from gmm_jax.results import PointFit
 
 if TYPE_CHECKING:
     from gmm_jax.posterior_fit import PosteriorFit
+
+MOST_DRAWS, MOST_CHAINS = 10**7, 10**4
+"""More than anybody means, and fewer than fill the memory."""
 
 
 def fit(
@@ -98,6 +102,7 @@ def fit(
         >>> [round(float(mean), 2) for mean in result.mixture.components.means]
         [350.67, 499.8]
     """
+    key = None if key is None else as_key(key)
     whole = sharded.look(data, sample_weight, key)
     if whole is None:
         points = as_points(data, missing=True)
@@ -105,8 +110,9 @@ def fit(
     else:
         points, weight = whole.sample, whole.weight
     arguments.check_missing(points, weight)
-    if isinstance(prior, str):
-        arguments.one_of("prior", prior, ("default",))
+    used = points[weight > 0]
+    arguments.check_range(np.nanmin(used, 0), np.nanmax(used, 0), float_dtype(points))
+    priors.check_kind(prior)
     method, reason = arguments.choose_method(method, prior)
     of_prior = None if isinstance(prior, str) else prior
     chosen = arguments.choose_family(family, covariance_type, of_prior, points)
@@ -126,7 +132,7 @@ def fit(
 
         prior = default_prior(points, k, chosen, sample_weight=weight)
     if prior is not None:
-        arguments.check_prior(prior, chosen, k, event, sharing)
+        priors.check_suits(prior, chosen, k, event, sharing)
     if key is None:
         reason = f"{reason}; with key 0, since none was given"
 
@@ -138,12 +144,12 @@ def fit(
             )
         if method == "auto" and proposal != "em":
             method = "importance"
-        arguments.check_sampled(points, weight, k, prior, known, method)
-        arguments.one_of("proposal", proposal, ("em", "prior"))
+        priors.check_sampled(points, weight, k, prior, known, method)
+        options.one_of("proposal", proposal, ("em", "prior"))
         if n_draws is not None:
-            n_draws = arguments.whole("n_draws", n_draws, 100)
+            n_draws = options.whole("n_draws", n_draws, 100, MOST_DRAWS)
         if n_chains is not None:
-            n_chains = arguments.whole("n_chains", n_chains, 2)
+            n_chains = options.whole("n_chains", n_chains, 2, MOST_CHAINS)
         key = jax.random.key(0) if key is None else key
         from gmm_jax.fitting.posterior import fit_posterior  # quicker to import when first used
 
@@ -183,7 +189,7 @@ def fit(
         reason,
         start=arguments.as_start(start, chosen, len(points), k, event),
         n_restarts=arguments.restarts(n_restarts, (whole.points if whole else points).size * k),
-        max_steps=arguments.whole("max_steps", max_steps),
-        tol=None if tol is None else arguments.not_negative("tol", tol),
+        max_steps=options.whole("max_steps", max_steps),
+        tol=None if tol is None else options.not_negative("tol", tol),
         whole=whole,
     )

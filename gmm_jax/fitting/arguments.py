@@ -1,6 +1,5 @@
 """Checks on what people pass to `fit`, each with a message that says what to do."""
 
-from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -8,7 +7,9 @@ import numpy as np
 
 from gmm_jax._data import as_points
 from gmm_jax.families import MultivariateNormal, Normal, kinds
-from gmm_jax.families.limits import ALONE, Sharing
+from gmm_jax.families.limits import Sharing
+from gmm_jax.fitting.options import by_name, one_of, whole
+from gmm_jax.fitting.options import not_negative as not_negative
 from gmm_jax.mixture import Mixture
 
 FULL = (None, "full", "tied")
@@ -20,9 +21,13 @@ SAMPLERS = {
     "variational": "variational inference",
 }
 COVARIANCE_TYPES = ("full", "tied", "diag", "tied_diag", "spherical")
+MOST_COMPONENTS, MOST_RESTARTS = 10**5, 10**5
+"""More than anybody means, and fewer than fill the memory."""
+ROOM = 1e4
+"""Data stay so many times within the ends of their precision."""
 
 
-def choose_method(method: str, prior: Any) -> tuple[str, str]:
+def choose_method(method: Any, prior: Any) -> tuple[str, str]:
     """Return the method and why."""
     one_of("method", method, ("auto", "em", *SAMPLERS))
     if method in SAMPLERS and prior is None:
@@ -42,7 +47,7 @@ def choose_method(method: str, prior: Any) -> tuple[str, str]:
     return method, "as asked"
 
 
-def choose_family(family: Any, covariance_type: str | None, prior: Any, points: np.ndarray) -> Any:
+def choose_family(family: Any, covariance_type: Any, prior: Any, points: np.ndarray) -> Any:
     """The kind of components, and what they share by the covariance type's name."""
     if covariance_type is not None:
         one_of("covariance_type", covariance_type, COVARIANCE_TYPES)
@@ -61,11 +66,11 @@ def choose_family(family: Any, covariance_type: str | None, prior: Any, points: 
 
 
 def as_sharing(
-    shared: dict[str, Any] | None, covariance_type: str | None, names: dict[str, tuple[int, ...]]
+    shared: Any, covariance_type: str | None, names: dict[str, tuple[int, ...]]
 ) -> Sharing:
     """Which parameters have one value for several components, or for all features."""
     groups = {}
-    for name, value in (shared or {}).items():
+    for name, value in by_name("shared", shared, "{'scales': True}").items():
         if name not in names:
             raise ValueError(
                 f"shared has no parameter called {name!r}: these mixtures have {', '.join(names)}."
@@ -73,7 +78,7 @@ def as_sharing(
         k = names[name][0]
         if value is True:
             value = [0] * k
-        if np.shape(value) != (k,):
+        if np.shape(value) != (k,) or np.asarray(value).dtype.kind not in "biu":
             raise ValueError(
                 f"shared[{name!r}] must be True, or one group number for each of {k} components, "
                 f"got {value!r}."
@@ -83,30 +88,6 @@ def as_sharing(
         groups["scale_trils" if "scale_trils" in names else "scales"] = (0,) * names["weights"][0]
     spherical = covariance_type == "spherical"
     return Sharing(tuple(sorted(groups.items())), frozenset({"scales"} if spherical else ()))
-
-
-def one_of(name: str, value: str, choices: Collection[str]) -> str:
-    """Check a word."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
-    return value
-
-
-def whole(name: str, value: Any, least: int = 1) -> int:
-    """Check a whole number."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, got {value!r}.")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}.")
-    return int(value)
-
-
-def not_negative(name: str, value: Any) -> float:
-    """Check a number."""
-    number = float(value)
-    if not number >= 0:
-        raise ValueError(f"{name} must not be negative, got {value!r}.")
-    return number
 
 
 def as_weights(sample_weight: Any, n: int) -> np.ndarray:
@@ -120,16 +101,21 @@ def as_weights(sample_weight: Any, n: int) -> np.ndarray:
         )
     if np.any(weight < 0) or weight.sum() <= 0:
         raise ValueError("sample_weight must not be negative, and not all of it zero.")
+    if not 1e-30 <= weight.sum() <= 1e30:
+        raise ValueError(
+            f"sample_weight adds up to {weight.sum():g}, more or less than float32 holds well: "
+            f"divide it by its mean."
+        )
     return weight
 
 
 def as_fixed(
-    fixed: dict[str, Any] | None, family: Any, n_components: int | None, event: tuple[int, ...]
+    fixed: Any, family: Any, n_components: int | None, event: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """Known parameters by name, float64, NaN where free; every one with k entries."""
     names = parameters(family, 1, event)
     known = {}
-    for name, value in (fixed or {}).items():
+    for name, value in by_name("fixed", fixed, "{'means': [0, np.nan]}").items():
         if name not in names:
             raise ValueError(
                 f"fixed has no parameter called {name!r}: these mixtures have {', '.join(names)}."
@@ -138,6 +124,11 @@ def as_fixed(
             known[name] = np.asarray(value, np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(f"fixed[{name!r}] must be numbers, got {value!r}.") from error
+        if np.isinf(known[name]).any():
+            raise ValueError(
+                f"fixed[{name!r}] must be finite, with nan for entries that are to be estimated, "
+                f"got {value!r}."
+            )
     counts = {
         name: value.shape[0] for name, value in known.items() if value.ndim and "[" not in name
     }
@@ -173,7 +164,7 @@ def as_number(n_components: Any, family: Any) -> int | None:
     implied = implied if isinstance(implied, int) else None
     if n_components is None:
         return implied
-    k = whole("n_components", n_components)
+    k = whole("n_components", n_components, most=MOST_COMPONENTS)
     if implied is not None and k != implied:
         raise ValueError(f"n_components is {k} but family has {implied} components.")
     return k
@@ -256,66 +247,45 @@ def as_start(start: Any, family: Any, n: int, k: int, event: tuple[int, ...]) ->
                 f"fitted, got {start.n_components} of {type(start.components).__name__}."
             )
         return start
-    shares = np.asarray(start, np.float64)
+    try:
+        shares = np.asarray(start, np.float64)
+    except (TypeError, ValueError):
+        shares = np.zeros(())
     if shares.shape != (n, k) or not np.allclose(shares.sum(1), 1, atol=1e-3) or shares.min() < 0:
         raise ValueError(
             f"start must be 'kmeans++', 'random', a Mixture, or responsibilities ({n}, {k}) whose "
-            f"rows sum to one; got an array of shape {shares.shape}."
+            f"rows sum to one; got {type(start).__name__} of shape {shares.shape}."
         )
     return shares
 
 
-def restarts(n_restarts: int | None, work: int) -> int:
+def restarts(n_restarts: Any, work: int) -> int:
     """How many starts: 10, or as many as cost about one pass over ten million numbers, but 2."""
     if n_restarts is None:
         return max(2, min(10, 10_000_000 // work))
-    return whole("n_restarts", n_restarts)
+    return whole("n_restarts", n_restarts, most=MOST_RESTARTS)
 
 
-def check_sampled(
-    points: np.ndarray, weight: np.ndarray, k: int, prior: Any, known: dict[str, Any], method: str
-) -> None:
-    """Raise ValueError for what a sampler of the posterior does not do."""
-    if method == "importance" and known:
-        raise ValueError("fixed is not for importance sampling: use method='gibbs' or 'smc'.")
-    if method == "importance" and np.isnan(points).any():
-        raise ValueError(
-            f"data has {int(np.isnan(points).sum())} NaN entries, which importance sampling does "
-            f"not take: use method='gibbs' or 'smc'."
-        )
-    if method == "smc" and known and prior.components.hierarchical:
-        raise ValueError(
-            f"fixed with a {type(prior.components).__name__} prior is for method='gibbs' only."
-        )
-    prior.components.check_known(known)
-    problem = (
-        None
-        if np.isfinite(known.get("scales", np.nan)).all()
-        else prior.improper(points, weight, k)
+def check_range(low: Any, high: Any, dtype: Any, sets: bool = False) -> None:
+    """Raise ValueError where results would not be numbers of their precision.
+
+    Args:
+        low: The least value of each column, or of each column of each of many sets.
+        high: The largest.
+        dtype: The precision.
+        sets: Whether there are many sets.
+    """
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    with np.errstate(over="ignore"):
+        spread = high - low
+    size, limits = np.maximum(np.maximum(abs(low), abs(high)), spread), np.finfo(dtype)
+    wrong = ~(size <= limits.max / ROOM) | ((spread > 0) & (spread < limits.tiny * ROOM))
+    if not np.any(wrong & ~np.isnan(spread)):
+        return
+    at = tuple(map(int, np.argwhere(wrong)[0]))
+    name = f"data_sets[{at[0]}]" if sets else f"column {at[0]} of data" if at else "data"
+    more = ", or call jax.config.update('jax_enable_x64', True) first and pass float64"
+    raise ValueError(
+        f"{name} spans from {low[at]:g} to {high[at]:g}, which {dtype} does not hold well: divide "
+        f"it by a number near {size[at]:.0e}{'' if limits.bits == 64 else more}."
     )
-    if problem:
-        raise ValueError(problem)
-
-
-def check_prior(prior: Any, family: Any, k: int, event: tuple[int, ...], sharing: Sharing) -> None:
-    """Raise unless the prior speaks of k components of this family."""
-    if not hasattr(prior, "sites"):
-        raise TypeError(
-            f"prior must be a prior such as DirichletNormalGamma(...), got {type(prior).__name__}."
-        )
-    implied = jax.eval_shape(lambda key: prior.sample(key, k, event), jax.random.key(0))
-    if _outline(implied.components) != _outline(kinds.blank(family, k, event)):
-        raise ValueError(
-            f"prior is {type(prior).__name__}, which is for {prior.family.__name__} components, "
-            f"not {family.__name__}."
-        )
-    if sharing != ALONE:
-        raise ValueError(
-            "shared parameters (and tied or spherical covariances) cannot be combined with a prior."
-        )
-
-
-def _outline(components: Any) -> tuple[Any, list[tuple[int, ...]]]:
-    """What components are made of."""
-    leaves, structure = jax.tree.flatten(components)
-    return structure, [leaf.shape for leaf in leaves]

@@ -10,13 +10,14 @@ import numpy as np
 from jax import Array
 
 from gmm_jax import em, side_by_side
+from gmm_jax._checks import as_key
 from gmm_jax._data import Frame, bucket, float_dtype
 from gmm_jax._pytree import rebuild
 from gmm_jax._sets import Sets, as_sets, framed
 from gmm_jax._warnings import warn
 from gmm_jax.families import kinds
 from gmm_jax.families.limits import Limits
-from gmm_jax.fitting import arguments, setting
+from gmm_jax.fitting import arguments, options, setting
 from gmm_jax.fitting.point import ADVICE, SCALE_FLOOR, TOL, around_points
 from gmm_jax.initial import STARTS, uniforms_shape
 from gmm_jax.many_fits import ManyFits
@@ -84,6 +85,7 @@ def fit_many(
         >>> [round(float(mean), 2) for mean in many[1].mixture.components.means]
         [350.5, 498.67]
     """
+    key = None if key is None else as_key(key)
     sets = as_sets(data_sets, sample_weight)
     chosen = arguments.choose_family(family, covariance_type, None, sets.points)
     sets.check(chosen)
@@ -98,7 +100,9 @@ def fit_many(
     arguments.one_of("start", start, STARTS)
     max_steps = arguments.whole("max_steps", max_steps)
     dtype = float_dtype(sets.points)
-    tol = TOL[dtype.name] if tol is None else arguments.not_negative("tol", tol)
+    ends = (end.reduceat(sets.points, sets.begins) for end in (np.fmin, np.fmax))
+    arguments.check_range(*ends, dtype, sets=True)
+    tol = TOL[dtype.name] if tol is None else options.not_negative("tol", tol)
     seed = 0 if key is None else np.asarray(jax.random.key_data(key))
     uniforms = np.random.default_rng(seed).random(
         (n_restarts, sets.n_sets, *uniforms_shape(1, k)), dtype

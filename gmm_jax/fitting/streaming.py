@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from gmm_jax import chunked, em
+from gmm_jax._checks import as_key
 from gmm_jax._chunks import Survey, as_chunks, survey
 from gmm_jax._data import Frame, float_dtype
 from gmm_jax._progress import telling
@@ -15,7 +16,7 @@ from gmm_jax._warnings import FitWarning, warn
 from gmm_jax.chunked_fit import ChunkedFit
 from gmm_jax.families import kinds
 from gmm_jax.families.limits import Limits
-from gmm_jax.fitting import arguments, setting
+from gmm_jax.fitting import arguments, options, setting
 from gmm_jax.fitting.point import ADVICE, SCALE_FLOOR, TOL, fit_point
 from gmm_jax.mixture import Mixture
 
@@ -83,6 +84,7 @@ def fit_chunks(
         >>> [round(float(mean), 2) for mean in result.mixture.components.means]
         [350.67, 499.8]
     """
+    key = None if key is None else as_key(key)
     read = as_chunks(chunks)
     if not isinstance(start, str | Mixture):
         raise TypeError(f"start must be 'kmeans++', 'random' or a Mixture, got {start!r}.")
@@ -94,9 +96,10 @@ def fit_chunks(
     chosen = arguments.choose_family(family, covariance_type, None, first[0])
     seed = 0 if key is None else np.asarray(jax.random.key_data(key))
     seen = survey(read, chosen, sample_size, np.random.default_rng(seed))
+    arguments.check_range(seen.columns.low, seen.columns.high, float_dtype(seen.sample))
     job = _job(seen, chosen, sample_size, n_components, fixed, shared, covariance_type)
     dtype = job.dtype
-    tol = TOL[dtype.name] if tol is None else arguments.not_negative("tol", tol)
+    tol = TOL[dtype.name] if tol is None else options.not_negative("tol", tol)
     start = arguments.as_start(start, job.family, len(seen.sample), job.k, job.event)
     inside, restarts = job.begin(start, n_restarts, max_steps, key)
     volume = seen.log_volume(job.frame)
@@ -128,7 +131,7 @@ def fit_chunks(
         size=seen.size,
         statistics=statistics,
         about=mixture,
-        check=job.family.check,
+        family=job.family,
     )
 
 

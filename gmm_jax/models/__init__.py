@@ -52,6 +52,7 @@ gmm_jax.models.checked.AddressError: there is no address 'scale'; the nearest is
 """
 
 from gmm_jax.models.checked import AddressError, Checked, checked
+from gmm_jax.models.draws import draws_of, traces_of
 from gmm_jax.models.mixtures import (
     Prior,
     bayesian_mixture,
@@ -77,6 +78,7 @@ __all__ = [
     "checked",
     "component",
     "component_index",
+    "draws_of",
     "importance_target",
     "keyed_distribution",
     "marginal_bayesian_mixture",
@@ -85,4 +87,5 @@ __all__ = [
     "point",
     "points",
     "site",
+    "traces_of",
 ]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from gmm_jax._checks import as_count
 from gmm_jax._data import as_points
 from gmm_jax._pytree import rebuild
 from gmm_jax.families import (
@@ -93,7 +94,7 @@ def default_prior(
     if family is None:
         several = points.ndim == 2 and points.shape[1] > 1
         family = MultivariateNormal if several else Normal
-    if n_components < 1:
+    if as_count("n_components", n_components) < 1:
         raise ValueError(f"n_components must be at least 1, got {n_components}.")
     used = points[weight > 0]
     return MixturePrior(1, _components(used, weight[weight > 0], n_components, family))

@@ -58,6 +58,11 @@ class MixturePrior:
     components: Any
 
     def __post_init__(self) -> None:
+        if isinstance(self.components, type) or not hasattr(self.components, "sites"):
+            raise TypeError(
+                f"components must be a prior of components such as NormalInverseGamma(...), got "
+                f"{self.components!r}."
+            )
         concentration = as_floats("concentration", self.concentration)
         positive("concentration", concentration)
         set_fields(self, concentration=concentration)

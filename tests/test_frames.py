@@ -1,0 +1,58 @@
+"""Results as pandas data frames, against the parameters themselves and NumPy's quantiles."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import gmm_jax
+from gmm_jax import fit
+
+
+def test_components_of_a_point_estimate():
+    rng = np.random.default_rng(0)
+    data = np.r_[rng.normal(0, 1, (60, 2)), rng.normal([9, 4], 1, (40, 2))]
+    fitted = fit(data, 2, covariance_type="diag")
+    frame = fitted.to_frame()
+    assert frame.index.name == "component"
+    components = fitted.mixture.components
+    np.testing.assert_array_equal(frame["weights"], np.asarray(fitted.mixture.weights))
+    for j in range(2):
+        np.testing.assert_array_equal(frame[f"means[{j}]"], np.asarray(components.means)[:, j])
+        np.testing.assert_array_equal(frame[f"scales[{j}]"], np.asarray(components.scales)[:, j])
+    np.testing.assert_allclose(frame["means[1]"], [data[:60, 1].mean(), data[60:, 1].mean()], 1e-2)
+
+
+def test_draws_have_intervals_where_they_are_honest(draws_by_hand):
+    frame = draws_by_hand.to_frame(mass=0.8)
+    means = np.asarray(draws_by_hand.draws.components.means, np.float64)
+    np.testing.assert_allclose(frame["means"], means.mean(0), rtol=1e-6)
+    low, high = np.quantile(means, [0.1, 0.9], axis=0)
+    np.testing.assert_allclose(frame["means_low"], low, rtol=1e-6)
+    np.testing.assert_allclose(frame["means_high"], high, rtol=1e-6)
+    np.testing.assert_array_equal(draws_by_hand.relabel("order").to_frame(0.8), frame)
+    with pytest.raises(ValueError, match="mass must be between 0 and 1, got 1"):
+        draws_by_hand.to_frame(mass=1)
+
+
+def test_draws_that_mean_nothing_have_no_frame(draws_by_hand):
+    alike = jax.tree.map(lambda a: np.stack([a[:, 1], a[:, 1]], 1), draws_by_hand.inside)
+    alike.components.means.sort(1)
+    doubtful = dataclasses.replace(draws_by_hand, inside=alike)
+    for result in (doubtful, doubtful.relabel("order")):
+        with pytest.raises(ValueError, match=r"no honest table of components.*`density_band`"):
+            result.to_frame()
+
+
+def test_many_fits_have_a_row_each(bentos):
+    many = gmm_jax.fit_many([bentos, bentos[:14] + 2], 2)
+    frame = many.to_frame()
+    assert (len(frame), frame.index.name) == (2, "set")
+    for i in range(2):
+        own = many[i]
+        assert frame["bic"][i] == pytest.approx(own.bic)
+        assert frame["status"][i] == own.message
+        means = [frame["means[0]"][i], frame["means[1]"][i]]
+        np.testing.assert_allclose(means, own.mixture.components.means, rtol=1e-6)
+    np.testing.assert_array_equal(frame["size"], [20, 14])
