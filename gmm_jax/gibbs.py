@@ -95,7 +95,8 @@ def sweep(
     """Draw assignments, missing values and parameters of c mixtures.
 
     At temperature b, one number or one for each point (b, n), this leaves
-    p(parameters) prod_i sum_k (w_k f_k(x_i))^(b s_i) as it is, s_i how often point i counts. With `partial` a Metropolis test makes it that times the factor
+    p(parameters) prod_i sum_k (w_k f_k(x_i))^(b s_i) as it is, s_i how often point i counts. With
+    `partial` a Metropolis test makes it that times the factor
     prod_i [(sum_k w_k f_k)^s_i / sum_k (w_k f_k)^s_i]^b, and so at temperature 1 the posterior;
     draws of assignments, then of parameters, are reversible, so that only the factor is tested.
     """
