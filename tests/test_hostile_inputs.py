@@ -363,7 +363,6 @@ OPTIONS = {
             ("key", "seed", "key must be a random key such as jax.random.key"),
             ("key", 1.5, "key must be a random key such as jax.random.key"),
             ("key", jax.random.split(jax.random.key(0)), "key must be a random key such as"),
-            ("key", np.random.default_rng(0), "key must be a random key such as jax.random.key"),
             ("key", jax.random.PRNGKey(0), WORKS),
             ("prior", 3, "prior must be a prior such as DirichletNormalGamma"),
             ("prior", "weak", "prior must be one of 'default'"),
@@ -376,6 +375,7 @@ OPTIONS = {
             ("prior", MixturePrior(1, gmm_jax.GammaPoisson(2, 1)), "data for Poisson"),
         ]
     },
+    "key of NumPy": ((2,), {"key": np.random.default_rng(0)}, "key must be a random key such as"),
     "bayes, three draws": ((2,), BAYES | {"n_draws": 3}, "n_draws must be at least 100"),
     "bayes, words of draws": ((2,), BAYES | {"n_draws": "1"}, "n_draws must be a whole number"),
     "bayes, endless draws": ((2,), BAYES | {"n_draws": 10**15}, "n_draws must be at most"),
