@@ -36,6 +36,7 @@ def test_there_are_notebooks():
         "02_marble_factories",
         "03_what_a_posterior_buys",
         "04_known_recipes",
+        "05_how_many_types",
         "06_any_components",
     }
     assert {path.stem for path in NOTEBOOKS} >= names
