@@ -31,7 +31,14 @@ def test_notebook_runs(path, no_windows, tmp_path):
 
 
 def test_there_are_notebooks():
-    names = {"01_mystery_bentos", "02_marble_factories", "03_what_a_posterior_buys"}
+    names = {
+        "01_mystery_bentos",
+        "02_marble_factories",
+        "03_what_a_posterior_buys",
+        "04_known_recipes",
+        "05_how_many_types",
+        "06_any_components",
+    }
     assert {path.stem for path in NOTEBOOKS} >= names
 
 
