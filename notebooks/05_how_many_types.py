@@ -108,8 +108,8 @@ _ = axes[0].set_ylabel("nats")
 #
 # The likelihood has a trap. Two of Chibany's twenty bentos weigh exactly 500 g. Give those two a
 # component of their own, with a mean of 500 g, and let its sd shrink: its density at 500 g grows
-# without end. Every time that the sd is halved, the log likelihood grows by $2 \log 2$, a $\log 2$
-# for either box. This "best fit" has learnt nothing about bentos.
+# without end. Once it is small, each time that the sd is halved the log likelihood grows by
+# $2 \log 2$, a $\log 2$ for either box. This "best fit" has learnt nothing about bentos.
 
 # %%
 bentos = np.array(BENTOS, dtype=float)
@@ -287,7 +287,7 @@ shapes = {
 counts = np.array([1, 2, 4, 8])
 errors, fits = {}, {}
 for name, (density, grid) in shapes.items():
-    height = density.pdf(grid)
+    height = density.pdf(grid)  # the weights below count as 10,000 points
     fits[name] = [
         gmm_jax.fit(grid, int(k), sample_weight=1e4 * height / height.sum(), n_restarts=4)
         for k in counts
