@@ -135,6 +135,7 @@ def test_shares_of_known_factories():
     assert shares.mean() == pytest.approx(mean, abs=5 * error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "components",
     [NormalInverseGamma(0.5, 0.4, 2.5, 1.5), NormalGamma(0.5, 1.2, 2.0, 1.5)],
@@ -269,6 +270,7 @@ def test_weights_count(weight):
         np.testing.assert_array_less(np.abs(a.mean(0) - b.mean(0)), 5 * error)
 
 
+@pytest.mark.slow
 def test_chains_that_disagree_are_reported():
     """Two explanations far apart, and a few short chains."""
     rng = np.random.default_rng(0)

@@ -109,6 +109,7 @@ def log_posterior(mixture, x):
     return jnp.sum(Mixture.log_prob(mixture, x)) + prior().log_prob(mixture)
 
 
+@pytest.mark.slow
 def test_the_posterior_mode_is_stationary(x64):
     """Gradients vanish; those of the weights are equal, as a Lagrange multiplier has it."""
     x = jnp.asarray(points())

@@ -36,6 +36,7 @@ def ragged(d: int, family=None, s: int = 30) -> tuple[list[np.ndarray], list[np.
     return sets, weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "d"), [(Normal, 1), (Normal, 2), (MultivariateNormal, 2)])
 def test_each_set_has_the_optimum_of_fit(family, d, x64):
     sets, weights = ragged(d)

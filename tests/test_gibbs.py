@@ -97,6 +97,7 @@ def test_sweeps_leave_the_joint_distribution_be(prior):
             assert pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_statistics_are_those_of_whole_points(x64):
     """Each point is counted, as often as its weight says, by one component."""
     mixtures = NAMED.sample(jax.random.key(0), 2, (), (30,))

@@ -65,6 +65,7 @@ def test_expectations_are_the_regressions_on_what_was_observed(x64):
     np.testing.assert_allclose(products[0], second, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["full", "tied", "diag", "tied_diag", "spherical"])
 def test_every_structure_climbs_to_an_optimum_of_the_observed_likelihood(kind, x64):
     data = holed(120)

@@ -184,6 +184,7 @@ def test_constraints_are_checked():
         sample(untold, {"x": 1.0, "middle": 0.0}, supports={})
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_density_are_those_of_prior_and_likelihood(x64):
     """Also for sites under `.vmap`, whose densities SciPy knows."""
 

@@ -160,6 +160,7 @@ CLIMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sharing", "held", "missing", "steps"), CLIMBS.values(), ids=CLIMBS.keys()
 )
@@ -191,6 +192,7 @@ def test_every_step_of_em_climbs_to_where_the_likelihood_is_flat(
             np.testing.assert_allclose(flat, 0, atol=2e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_fit_finds_the_components():
     result = gmm_jax.fit(drawn(1500, 2, seed=5), 2, family=MultivariateStudentT, n_restarts=2)
     assert result.converged
@@ -201,6 +203,7 @@ def test_fit_finds_the_components():
     np.testing.assert_allclose(np.log(components.dfs), np.log(DFS), atol=0.5)
 
 
+@pytest.mark.slow
 def test_outliers_pull_the_mean_and_not_a_t():
     data = drawn(400, 2)[200:]
     data[::20] = [300, -300]

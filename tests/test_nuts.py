@@ -198,6 +198,7 @@ def test_the_density_is_that_of_parameters_times_the_jacobian_with_weights_and_m
     assert all(np.all(np.isfinite(a)) for a in jax.tree.leaves(slopes))
 
 
+@pytest.mark.slow
 def test_what_is_known_stays_and_does_not_move_the_density(x64):
     prior = MixturePrior(1, NormalInverseGamma(0, 0.1, 2, 1)).spread(2)
     data, nothing = jnp.array([-1.0, 0.2, 2.0]), np.zeros(2)

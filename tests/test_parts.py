@@ -161,6 +161,7 @@ def test_excess_zeros_are_a_spike(x64):
     assert result.n_parameters == 2
 
 
+@pytest.mark.slow
 def test_student_t_reaches_the_maximum_of_its_likelihood(x64):
     data = stats.t.rvs(3, 1, 2, size=400, random_state=5)
     result = gmm_jax.fit(data, 1, family=StudentT)
@@ -187,6 +188,7 @@ def test_parts_work_inside_generative_functions():
     assert trace.get_choices()["x"].shape == (4, 3)
 
 
+@pytest.mark.slow
 def test_fixed_and_shared_parts_are_named():
     data, _ = table()
     result = gmm_jax.fit(data, 2, family=KIND, fixed={"parts[1].rates": [3.0, np.nan]})

@@ -21,6 +21,7 @@ def ten(bentos, tutorial_prior):
     return [fit(bentos, 2, prior=tutorial_prior, key=jax.random.key(seed)) for seed in range(10)]
 
 
+@pytest.mark.slow
 def test_evidence_of_two_components_for_ten_keys(ten):
     for result in ten:
         assert abs(result.log_evidence - EVIDENCE[2]) < 0.03
@@ -117,6 +118,7 @@ def test_evidence_with_a_prior_per_component(named):
     assert result.log_evidence_error < 0.02
 
 
+@pytest.mark.slow
 def test_weights_with_a_prior_per_component(named):
     """Given assignments they are Dirichlet; components keep the names that the prior gave."""
     result, (assignments, probabilities, _) = named

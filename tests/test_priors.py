@@ -260,6 +260,7 @@ def test_sampling_finds_the_evidence(x64):
     np.testing.assert_allclose(result.log_evidence, expected, atol=5 * result.log_evidence_error)
 
 
+@pytest.mark.slow
 def test_em_climbs_to_the_posterior_mode(case):
     prior, data = case
     result = gmm_jax.fit(np.asarray(data), 2, prior=prior, method="em")
@@ -356,6 +357,7 @@ def test_priors_by_component_keep_their_places(x64):
     assert mode.components.rates[0] > mode.components.rates[1]
 
 
+@pytest.mark.slow
 def test_a_prior_heals_collinear_columns():
     x = np.random.default_rng(0).normal(size=(30, 1))
     prior = MixturePrior(1, NormalInverseWishart([0, 0], 0.1, 4, np.eye(2)))

@@ -32,6 +32,7 @@ def test_ten_lines(capsys):
     assert "log evidence" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_prior_for_any_family():
     names = run("GammaPoisson")
     assert names["posterior"].log_evidence_error < 0.05
@@ -68,6 +69,7 @@ def test_marble_factories():
     )
 
 
+@pytest.mark.slow
 def test_a_model_of_your_own():
     names = run("gmm_jax.sample(shifted")
     # The shift has a normal posterior for each component that the point may be of.
@@ -108,6 +110,7 @@ def test_one_feature_given_another():
     assert len(names["bentos"].hdr(0.9)) == 2
 
 
+@pytest.mark.slow
 def test_mixed_tables_with_holes_and_noise():
     names = run("Product.of")
     assert not np.isnan(names["completed"]).any()
@@ -119,6 +122,7 @@ def test_mixed_tables_with_holes_and_noise():
     assert names["cluster"].mixture.weights[1] == pytest.approx(60 / 360, abs=0.06)
 
 
+@pytest.mark.slow
 def test_many_sets_and_chunks():
     names = run("fit_many")
     assert len(names["many"]) == 100
@@ -126,6 +130,7 @@ def test_many_sets_and_chunks():
         np.testing.assert_allclose(names[name].mixture.components.means, [0, 6], atol=0.15)
 
 
+@pytest.mark.slow
 def test_data_on_several_devices():
     """With whatever devices there are; `test_sharding` has eight."""
     names = run("NamedSharding")

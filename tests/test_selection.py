@@ -81,6 +81,7 @@ def least(table, criterion):
     return table[int(np.nanargmin([row[criterion] for row in table]))]["n_components"]
 
 
+@pytest.mark.slow
 def test_weight_three_is_three_copies():
     x = clusters(5, 1)[:170]
     weight = np.where(np.arange(170) < 5, 3, 1)
@@ -139,6 +140,7 @@ def test_held_out_by_hand(x64):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_families_compete():
     rng = np.random.default_rng(2)
     x = rng.normal(size=(180, 2)) @ np.array([[1, 0.95], [0, 0.3]])

@@ -263,6 +263,7 @@ def test_attributes_set_by_hand_are_a_fit(full):
     np.testing.assert_allclose(by_hand.predict_proba(x), full.predict_proba(x), 1e-12)
 
 
+@pytest.mark.slow
 def test_it_is_one_of_scikit_learns_estimators(clouds, full, capsys):
     pandas = pytest.importorskip("pandas")
     copy = pickle.loads(pickle.dumps(full))

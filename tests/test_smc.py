@@ -125,6 +125,7 @@ def enumerated_evidence(name, data):
     return special.logsumexp(terms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["NormalInverseWishart", "GammaPoisson"])
 def test_evidence_by_enumeration(name):
     components, data = PRIORS[name]()

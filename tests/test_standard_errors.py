@@ -166,6 +166,7 @@ def test_one_normal(method, tolerance):
     np.testing.assert_allclose(errors.components.scales, x.std() / np.sqrt(400), rtol=tolerance)
 
 
+@pytest.mark.slow
 def test_separate_clusters_have_closed_forms(dtype):
     x = separated(1).astype(dtype)
     low, high = x[x < 122].astype(float), x[x > 122].astype(float)

@@ -123,6 +123,7 @@ def test_columns_of_a_table_are_independent_of_each_other():
     np.testing.assert_allclose(both.log_evidence, total, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_one_feature_is_a_table_of_one_column():
     """An inverse Wishart over 1 x 1 matrices is an inverse gamma."""
     wishart = NormalInverseWishart([0.5], 0.5, 5.0, [[3.0]])

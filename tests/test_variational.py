@@ -91,6 +91,7 @@ def test_one_component_of_every_family_has_its_exact_evidence(x64):
     np.testing.assert_allclose(len(ROWS) * fit.bound, sum(closed_forms(ROWS)), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_bound_rises_to_a_bound(x64):
     answers = np.array([[0.0, 1, 1], [0, 1, 0], [1, 0, 1], [1, 0, 0]])
     prior = MixturePrior(1, BetaBernoulli(2, 0.5))

@@ -29,6 +29,7 @@ def test_one_component_is_the_maximum_likelihood_of_scipy(x64):
     assert result.n_parameters == 2
 
 
+@pytest.mark.slow
 def test_a_wrapped_normal_is_ours(x64):
     import numpyro.distributions as dist
 

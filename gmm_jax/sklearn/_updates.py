@@ -29,8 +29,8 @@ def _remembered(fitted: PointFit) -> ChunkedFit:
     inside: Any = fitted.inside
     _, statistics = chunked.expectation(inside, read, fitted.frame, inside.components)
     own = {field.name: getattr(fitted, field.name) for field in dataclasses.fields(PointFit)}
-    size, check = float(fitted.sample_weight.sum()), type(inside.components).check
-    return ChunkedFit(**own, size=size, statistics=statistics, about=inside, check=check)
+    size, family = float(fitted.sample_weight.sum()), type(inside.components)
+    return ChunkedFit(**own, size=size, statistics=statistics, about=inside, family=family)
 
 
 def _wider(mixture: Mixture, extra: np.ndarray) -> Mixture:
