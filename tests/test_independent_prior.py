@@ -12,6 +12,7 @@ from gmm_jax import (
     Heterogeneous,
     IndependentPrior,
     MixturePrior,
+    MultivariateNormal,
     Normal,
     Poisson,
     StudentT,
@@ -65,6 +66,8 @@ def test_components_with_distributions_of_their_own_have_names():
 def test_what_is_no_such_prior_is_refused():
     with pytest.raises(TypeError, match="for each of means, scales, dfs, got means"):
         IndependentPrior(StudentT, means=dist.Normal(0.0, 1.0))
+    with pytest.raises(TypeError, match="and MultivariateNormal is none: take NormalInverseWish"):
+        IndependentPrior(MultivariateNormal, means=dist.Normal(0.0, 1.0))
     with pytest.raises(ValueError, match="means must be a distribution of real, positive or unit"):
         robust(means=dist.Dirichlet(jnp.ones(3)))
     with pytest.raises(ValueError, match="scales must be one of NumPyro's own"):

@@ -226,10 +226,13 @@ class Entries(Independent):
 
 def _names(family: Any) -> dict[str, str]:
     """The parameters as people write them, "loc" or "means", and in full."""
-    full = kinds.named(kinds.blank(family, 1, _event(family)))
+    try:
+        full = kinds.named(kinds.blank(family, 1, ()))
+    except (AttributeError, IndexError, ValueError):
+        raise TypeError(
+            f"IndependentPrior is for families of single numbers or of independent features, and "
+            f"{getattr(family, '__name__', family)} is none: take NormalInverseWishart, "
+            f"DirichletCategorical or a ProductPrior, or write the model as a generative function "
+            f"for `sample`."
+        ) from None
     return {name.removeprefix("parameters['").removesuffix("']"): name for name in full}
-
-
-def _event(family: Any) -> tuple[int, ...]:
-    """The shape of a point that the family is for, if it is not for any."""
-    return ()
