@@ -12,7 +12,9 @@ from jaxtyping import ArrayLike, Float
 from gmm_jax._checks import as_floats
 from gmm_jax._pytree import pytree, rebuild, static
 from gmm_jax.distributions import Independent
-from gmm_jax.families import kinds
+from gmm_jax.families import Normal, kinds
+from gmm_jax.families.heterogeneous import HeterogeneousOf
+from gmm_jax.families.wrapped import WrappedOf
 from gmm_jax.priors.components import ComponentPrior, same_for_all, written_out
 from gmm_jax.priors.propriety import spike
 
@@ -226,13 +228,19 @@ class Entries(Independent):
 
 def _names(family: Any) -> dict[str, str]:
     """The parameters as people write them, "loc" or "means", and in full."""
-    try:
-        full = kinds.named(kinds.blank(family, 1, ()))
-    except (AttributeError, IndexError, ValueError):
+    if not _of_numbers(family):
         raise TypeError(
             f"IndependentPrior is for families of single numbers or of independent features, and "
             f"{getattr(family, '__name__', family)} is none: take NormalInverseWishart, "
             f"DirichletCategorical or a ProductPrior, or write the model as a generative function "
             f"for `sample`."
-        ) from None
+        )
+    full = kinds.named(kinds.blank(family, 1, ()))
     return {name.removeprefix("parameters['").removesuffix("']"): name for name in full}
+
+
+def _of_numbers(family: Any) -> bool:
+    """Whether each parameter is one number for every component and feature."""
+    if isinstance(family, HeterogeneousOf):
+        return all(map(_of_numbers, family.families))
+    return family is Normal or isinstance(family, WrappedOf) or hasattr(family, "sufficient")
