@@ -12,7 +12,7 @@ html_theme = "furo"
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True  # attributes as a list: those with more to say have entries of their own
+napoleon_custom_sections = [("Attributes", "params_style")]  # a list: entries would be there twice
 python_maximum_signature_line_length = 88
 
 myst_enable_extensions = ["dollarmath"]

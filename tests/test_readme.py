@@ -1,11 +1,11 @@
 """Every block of Python in the README runs, and says what the README says it says."""
 
 import numpy as np
+import pages
 import pytest
 from scipy import stats
 
 import gmm_jax
-import pages
 
 README = pages.ROOT / "README.md"
 BLOCKS = pages.blocks(README)
