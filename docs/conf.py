@@ -7,6 +7,8 @@ release = gmm_jax.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb"]
 exclude_patterns = ["conf.py", "notebooks/*.ipynb", "notebooks/.ipynb_checkpoints"]
 html_theme = "furo"
+html_theme_options = {"light_css_variables": {"code-font-size": "74%"}}  # 100 columns fit
+html_show_copyright = False
 
 # Docstrings: what stands in single backticks becomes a link where there is something to link to.
 default_role = "py:obj"

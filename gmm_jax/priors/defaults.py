@@ -63,7 +63,7 @@ def default_prior(
 
     Args:
         data: n points, (n,) or (n, d); NaN, a missing value, is passed over.
-        n_components: k.
+        n_components: How many, k.
         family: What each component is, as in `fit`; by default `MultivariateNormal` for several
             features and `Normal` for one.
         sample_weight: How often each point counts.
