@@ -210,7 +210,7 @@ def as_png(share, house_mean, strong_mean, house_sd, strong_sd):
     axes[1].set_ylabel("probability of the kind")
     axes[1].legend(loc="center left")
     image = io.BytesIO()
-    figure.savefig(image, format="png")
+    figure.savefig(image, format="png", dpi=200)
     plt.close(figure)
     return image.getvalue()
 
@@ -233,6 +233,7 @@ def panel():
             description=label,
             continuous_update=False,
             style={"description_width": "8em"},
+            layout={"width": "600px"},
         )
         for name, (label, least, most, value, step) in limits.items()
     }
@@ -240,7 +241,7 @@ def panel():
     def picture():
         return as_png(**{name: slider.value for name, slider in sliders.items()})
 
-    image = ipywidgets.Image(value=picture(), format="png")
+    image = ipywidgets.Image(value=picture(), format="png", layout={"width": "600px"})
 
     def follow(change):
         image.value = picture()
