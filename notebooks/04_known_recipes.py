@@ -208,7 +208,7 @@ def as_png(share, house_mean, strong_mean, house_sd, strong_sd):
     draw(axes, share, [house_mean, strong_mean], [house_sd, strong_sd])
     axes[0].set_ylabel("density (per mg)")
     axes[1].set_ylabel("probability of the kind")
-    axes[1].legend(loc="center left")
+    axes[1].legend(loc="center right")
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=200)
     plt.close(figure)
