@@ -193,7 +193,8 @@ _ = axes[1, 1].legend(loc="center right")
 #
 # - Make both sds equal. One boundary runs away to the left, and out of the picture.
 # - Take the share of house from 5 % to 95 %. The boundary moves towards the rarer kind.
-# - Move the means together until the density has one peak. Are there still two kinds?
+# - Move the means apart until the density has two peaks, and back until it has one. Are there still
+#   two kinds?
 
 # %%
 try:
