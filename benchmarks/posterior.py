@@ -242,9 +242,10 @@ def alone(problem: str, sampler: str, n_draws: int, rounds: int) -> None:
         compiled.clear()
         begin = time.perf_counter()
         draws = jax.block_until_ready(run(jax.random.key(i)))
-        seconds, programs = time.perf_counter() - begin, len(compiled)
+        line = dict(seconds=time.perf_counter() - begin, compiling=sum(compiled))
+        line |= dict(programs=len(compiled))
         r_hat, bulk, _ = quality(draws, setting)
-        line = dict(seconds=seconds, programs=programs, r_hat=r_hat, bulk=bulk)
+        line |= dict(r_hat=r_hat, bulk=bulk)
         print(json.dumps(line), flush=True)
 
 

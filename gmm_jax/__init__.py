@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from gmm_jax.priors.defaults import default_prior
     from gmm_jax.priors.gamma_inverse_gamma import GammaInverseGamma
     from gmm_jax.priors.hierarchical_normal import HierarchicalNormal
+    from gmm_jax.priors.independent import IndependentPrior
     from gmm_jax.priors.mixtures import MixturePrior
     from gmm_jax.priors.normal_gamma import DirichletNormalGamma, NormalGamma
     from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
@@ -72,6 +73,7 @@ __all__ = [
     "GammaPoisson",
     "Heterogeneous",
     "HierarchicalNormal",
+    "IndependentPrior",
     "ManyFits",
     "Mixture",
     "MixturePrior",
@@ -115,6 +117,7 @@ LATER = {
     "GammaInverseGamma": "gmm_jax.priors.gamma_inverse_gamma",
     "GammaPoisson": "gmm_jax.priors.conjugate_rates",
     "HierarchicalNormal": "gmm_jax.priors.hierarchical_normal",
+    "IndependentPrior": "gmm_jax.priors.independent",
     "ManyFits": "gmm_jax.many_fits",
     "ModelPosterior": "gmm_jax.model_posterior",
     "MixturePrior": "gmm_jax.priors.mixtures",

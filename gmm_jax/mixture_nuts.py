@@ -23,6 +23,11 @@ from gmm_jax.priors.components import resolved
 from gmm_jax.table import Table, log_joint
 from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
 
+ACCEPT = 0.9
+"""Acceptance probability to aim for: the corners of mixtures take small steps."""
+SCATTER = 0.1
+"""How far from EM fits chains set out, where a sweep of Gibbs sampling can't take them away."""
+
 
 class Known(NamedTuple):
     """Values of the prior's sites, and which are known: numbers and booleans by name."""
@@ -75,12 +80,14 @@ def sample(
     Raises:
         ValueError: some weights are held and others are not.
     """
-    start_key, key = jax.random.split(key)
+    start_key, around_key, key = jax.random.split(key, 3)
     starts = _starts(start_key, table, prior, floor, known, held, family=family, n_chains=n_chains)
     arguments = Arguments(table, prior, floor, _known(prior, known, held, starts))
-    sizes = dict(n_warmup=n_warmup, n_draws=n_draws)
+    settings = dict(n_warmup=n_warmup, n_draws=n_draws, accept=ACCEPT)
     free = _free(starts, arguments)
-    positions, info = nuts.run(key, log_density, arguments, free, **sizes, report=report)
+    if not prior.components.conditional:
+        free = _scattered(around_key, free)
+    positions, info = nuts.run(key, log_density, arguments, free, **settings, report=report)
     return _mixtures(positions, arguments), info
 
 
@@ -158,6 +165,12 @@ def _free(mixtures: Mixture, arguments: Arguments) -> dict[str, Array]:
     return jax.tree.map(lambda a: jnp.nan_to_num(a, nan=0, posinf=10, neginf=-10), free)
 
 
+def _scattered(key: Array, free: dict[str, Array]) -> dict[str, Array]:
+    """Positions near those given."""
+    keys = dict(zip(free, jax.random.split(key, len(free)), strict=True))
+    return {n: a + SCATTER * jax.random.normal(keys[n], a.shape, a.dtype) for n, a in free.items()}
+
+
 @functools.partial(jax.jit, static_argnames=("family", "n_chains"))
 def _starts(
     key: Array,
@@ -170,12 +183,14 @@ def _starts(
     family: Any,
     n_chains: int,
 ) -> Mixture:
-    """Fit all k components by EM, then draw around the fits."""
+    """Fit all k components by EM, then draw around the fits where that can be."""
     em_key, gibbs_key = jax.random.split(key)
     k = known.n_components
     every = k if held is None else 1  # every k-th has all components
     fits = em_starts(em_key, table, family, floor, k, every * n_chains, known, held)
     fits = jax.tree.map(lambda a: a[every - 1 :: every], fits)
+    if not prior.components.conditional:
+        return fits
     state, _ = gibbs.step(gibbs_key, gibbs.init(fits), table, prior, floor, held, named=False)
     return state.mixtures
 

@@ -46,7 +46,7 @@ KERNELS = ("em", "ensemble", "gibbs", "importance", "nuts", "smc", "variational"
 CONFINED = {  # what may be imported where
     "genjax": {"models", "sampling"},
     "tensorflow_probability": {"models"},
-    "numpyro": {"nuts"},
+    "numpyro": {"nuts", "priors"},
     "matplotlib": {"plotting"},
     "sklearn": {"sklearn"},
     "arviz": set(),

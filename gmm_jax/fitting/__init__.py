@@ -133,6 +133,8 @@ def fit(
         prior = default_prior(points, k, chosen, sample_weight=weight)
     if prior is not None:
         priors.check_suits(prior, chosen, k, event, sharing)
+        if method == "em":
+            priors.check_conditional(prior, method)
     if key is None:
         reason = f"{reason}; with key 0, since none was given"
 

@@ -95,9 +95,10 @@ def by_nuts(
     sampled = _sampled(task, jax.device_get(draws), log_likelihood, n_steps, "chains")
     n_divergent = int(info.diverging.sum())
     if n_divergent > DIVERGENT * info.diverging.size and not sampled.problem:
+        other = "method='gibbs', or " if task.prior.components.conditional else ""
         problem = (
             f"{n_divergent} of {info.diverging.size} draws of NUTS diverged, so that a corner of "
-            f"the posterior may be missing. Use method='gibbs', or a more informative prior."
+            f"the posterior may be missing. Use {other}a more informative prior."
         )
         return sampled._replace(problem=problem)
     return sampled

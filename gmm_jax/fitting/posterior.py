@@ -74,6 +74,8 @@ def fit_posterior(
 
 def _able(task: Task) -> list[str]:
     """The methods that suit the posterior, the cheapest first."""
+    if not task.prior.components.conditional:
+        return ["nuts"]
     size = task.points.size * task.n_components
     few = task.n_components <= MOST_COMPONENTS and size <= MOST_WEIGHED
     complete = task.held is None and not np.isnan(task.points).any()

@@ -44,10 +44,21 @@ def _outline(components: Any) -> tuple[Any, list[tuple[int, ...]]]:
     return structure, [leaf.shape for leaf in leaves]
 
 
+def check_conditional(prior: Any, method: str) -> None:
+    """Raise ValueError where a method needs more of a prior than its density."""
+    if not prior.components.conditional:
+        raise ValueError(
+            f"method={method!r} needs the distribution of components given the points that are "
+            f"theirs, which {type(prior.components).__name__} does not have: use method='nuts'."
+        )
+
+
 def check_sampled(
     points: np.ndarray, weight: np.ndarray, k: int, prior: Any, known: dict[str, Any], method: str
 ) -> None:
     """Raise ValueError for what a sampler of the posterior does not do."""
+    if method not in ("auto", "nuts"):
+        check_conditional(prior, method)
     if method == "importance" and known:
         raise ValueError("fixed is not for importance sampling: use method='gibbs' or 'smc'.")
     if method == "importance" and np.isnan(points).any():

@@ -140,6 +140,8 @@ def _bayesian(
     prior: Prior, n_components: int, event_shape: tuple[int, ...], observe: GFI
 ) -> Checked:
     sites = prior.sites(n_components, event_shape)
+    spread = getattr(prior, "spread", None)
+    full = prior if spread is None else spread(n_components, event_shape)
 
     @gen
     def model() -> Mixture:
@@ -148,7 +150,7 @@ def _bayesian(
             values[name] = site(resolved(own, values)) @ name
         # Within jit the mixture is built without a look at the numbers: impossible ones have
         # density zero rather than raise an error.
-        mixture = jax.jit(prior.mixture)(**values)
+        mixture = jax.jit(full.mixture)(**values)
         _ = observe(mixture.weights, mixture.components) @ "obs"
         return mixture
 

@@ -1,8 +1,10 @@
 """What all priors of components share; a new one is a new file with what is abstract here.
 
 A prior of components is plain data, one array a hyperparameter: one number for all components, or
-one per component. `sites` says what its parameters are and how they are distributed; EM takes
-`mode` of it, samplers take `given`.
+one per component. `sites` says what its parameters are and how they are distributed, which is all
+that samplers need which follow gradients. A `ConditionalPrior` also knows how they are distributed
+given points that are assigned: EM takes `mode` of it, other samplers take `given`. Of a
+`ConjugatePrior` that is one of its kind.
 """
 
 from abc import ABC, abstractmethod
@@ -49,6 +51,11 @@ class ComponentPrior(ABC):
     def exchangeable(self) -> bool:
         """Whether all components have the same prior (known hyperparameters only)."""
         return all(same_for_all(getattr(self, n), self.ranks.get(n, 1)) for n in self.supports)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether there are `given` and `mode`."""
+        return isinstance(self, ConditionalPrior)
 
     @property
     def conjugate(self) -> bool:
@@ -120,27 +127,6 @@ class ComponentPrior(ABC):
         In place of one that depends on those before it stands a function of their values.
         """
 
-    @abstractmethod
-    def given(self, components: Any, statistics: Any, floor: Float[Array, ""]) -> Any:
-        """The distribution given `statistics` taken at `components`.
-
-        It has `sample` and `log_prob_matched`; of a conjugate prior it is one of its kind.
-        """
-
-    def draw(
-        self, key: Array, components: Any, statistics: Any, floor: Float[Array, ""], held: Any
-    ) -> Any:
-        """Draw the parameters that are not `held` given those that are, and `statistics`.
-
-        Here entries are independent given the statistics; where they aren't, a prior says how.
-        """
-        drawn = self.given(components, statistics, floor).sample(key)
-        return jax.tree.map(jnp.where, held, components, drawn)
-
-    @abstractmethod
-    def mode(self, components: Any, statistics: Any, limits: Limits) -> Any:
-        """The components where the density of `given` is highest, but for what is held."""
-
     def check_known(self, known: dict[str, np.ndarray]) -> None:
         """Raise ValueError where draws cannot hold what is known; NaN stands for what is not."""
         for name in known.keys() & self.entire.keys():
@@ -165,7 +151,32 @@ class ComponentPrior(ABC):
         return self
 
 
-class ConjugatePrior(ComponentPrior):
+class ConditionalPrior(ComponentPrior):
+    """A prior whose distribution given statistics of assigned points can be drawn from."""
+
+    @abstractmethod
+    def given(self, components: Any, statistics: Any, floor: Float[Array, ""]) -> Any:
+        """The distribution given `statistics` taken at `components`.
+
+        It has `sample` and `log_prob_matched`; of a conjugate prior it is one of its kind.
+        """
+
+    def draw(
+        self, key: Array, components: Any, statistics: Any, floor: Float[Array, ""], held: Any
+    ) -> Any:
+        """Draw the parameters that are not `held` given those that are, and `statistics`.
+
+        Here entries are independent given the statistics; where they aren't, a prior says how.
+        """
+        drawn = self.given(components, statistics, floor).sample(key)
+        return jax.tree.map(jnp.where, held, components, drawn)
+
+    @abstractmethod
+    def mode(self, components: Any, statistics: Any, limits: Limits) -> Any:
+        """The components where the density of `given` is highest, but for what is held."""
+
+
+class ConjugatePrior(ConditionalPrior):
     """A prior whose `given` is one of its kind; variational inference takes these."""
 
     @abstractmethod

@@ -16,6 +16,7 @@ from gmm_jax.families import (
     MultivariateNormal,
     Normal,
     Poisson,
+    StudentT,
 )
 from gmm_jax.families.categorical import Levels
 from gmm_jax.families.kinds import seen
@@ -23,6 +24,7 @@ from gmm_jax.families.product import ProductOf
 from gmm_jax.priors.conjugate_rates import GammaExponential, GammaPoisson
 from gmm_jax.priors.conjugate_shares import BetaBernoulli, DirichletCategorical
 from gmm_jax.priors.gamma_inverse_gamma import GammaInverseGamma
+from gmm_jax.priors.independent import Entries, IndependentPrior
 from gmm_jax.priors.mixtures import MixturePrior
 from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
 from gmm_jax.priors.products import ProductPrior
@@ -43,6 +45,8 @@ def default_prior(
         normal          variances ~ InverseGamma(1/2, (s / 2 r)^2 / 2), means ~ N(m, 2 s)
         several         covariances ~ InverseWishart(d + 1, diag 2 (s / r)^2), means ~
                         N(m, r^2 covariances): every correlation is equally likely
+        Student-t       means ~ N(m, 2 s), scales ~ LogNormal(log(s / 2 k), 1), and degrees of
+                        freedom ~ Gamma(2, 1 / 10), which Juarez and Steel [3] take
         Poisson         rates ~ Gamma(1, 1 / m): exponential about the mean count
         exponential     rates ~ Gamma(1, m / r): means of waiting times ~ InverseGamma(1, m / r)
         gamma           sqrt(shapes) half-normal, scaled by r; means ~ InverseGamma(1, m / r)
@@ -82,6 +86,8 @@ def default_prior(
         model-based clustering".
     [2] Richardson and Green (1997), "On Bayesian analysis of mixtures with an unknown number of
         components".
+    [3] Juarez and Steel (2010), "Model-based clustering of non-Gaussian panel data based on skew-t
+        distributions".
     """
     points = as_points(data, missing=True).astype(np.float64)
     weight = np.ones(len(points))
@@ -174,6 +180,18 @@ def _multivariate_normal(mean: Any, spread: Any, k: int) -> NormalInverseWishart
     )
 
 
+def _student_t(mean: Any, spread: Any, k: int) -> IndependentPrior:
+    from numpyro import distributions as dist
+
+    usual = _spread_to_go_by(spread, mean) / (2 * k)
+    return IndependentPrior(
+        StudentT,
+        means=Entries.exact("Normal", loc=_row(mean), scale=_row(2 * spread)),
+        scales=dist.LogNormal(np.log(_row(usual)), 1.0),
+        dfs=dist.Gamma(2.0, 0.1),
+    )
+
+
 def _poisson(mean: Any, spread: Any, k: int) -> GammaPoisson:
     return GammaPoisson(1, 1 / _row(np.where(mean > 0, mean, 1)))
 
@@ -200,5 +218,6 @@ MAKERS: dict[Any, Any] = {
     Exponential: _exponential,
     Gamma: _gamma,
     Bernoulli: _bernoulli,
+    StudentT: _student_t,
 }
 """From mean and standard deviation of each column and k; every pair is of the same unit."""

@@ -25,12 +25,12 @@ from gmm_jax.distributions import IndependentGamma, IndependentInverseGamma
 from gmm_jax.families import Gamma
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.separable import Sums
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ConditionalPrior
 from gmm_jax.priors.tables import Table
 
 
 @pytree
-class GammaInverseGamma(ComponentPrior):
+class GammaInverseGamma(ConditionalPrior):
     """shapes ~ Gamma(shape, rate), means ~ InverseGamma(mean_shape, mean_rate), independent.
 
     Of `Gamma` components, whose mean is shapes / rates and whose standard deviation is that over

@@ -25,13 +25,13 @@ from gmm_jax.distributions import IndependentNormal
 from gmm_jax.families import Normal
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ConditionalPrior
 from gmm_jax.priors.propriety import common_spike
 from gmm_jax.priors.semiconjugate_normal import SemiconjugateConditional, SemiconjugateNormal
 
 
 @pytree
-class HierarchicalNormal(ComponentPrior):
+class HierarchicalNormal(ConditionalPrior):
     """means ~ Normal(mean, mean_scale), variances ~ InverseGamma(shape, rate), rate ~ Gamma.
 
     The rate is one number for all components (of a feature), so that they tell each other how wide

@@ -13,14 +13,14 @@ from gmm_jax.distributions import IndependentGamma, IndependentGammaAbove, Indep
 from gmm_jax.families import Normal
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
-from gmm_jax.priors.components import ComponentPrior, same_for_all
+from gmm_jax.priors.components import ConditionalPrior, same_for_all
 from gmm_jax.priors.mean_and_scale import MeanAndScale, draw_unheld, mean_and_scale
 from gmm_jax.priors.mixtures import MixturePrior
 from gmm_jax.priors.propriety import spike
 
 
 @pytree
-class NormalGamma(ComponentPrior):
+class NormalGamma(ConditionalPrior):
     """means ~ Normal(mean, mean_scale), scales ~ Gamma(shape, rate), independent.
 
     The gamma is on the standard deviation, not on the variance or the precision, and `rate` is one

@@ -56,6 +56,10 @@ class ProductPrior(ConjugatePrior):
         return all(part.exchangeable for part in self.parts)
 
     @property
+    def conditional(self) -> bool:
+        return all(part.conditional for part in self.parts)
+
+    @property
     def conjugate(self) -> bool:
         return all(part.conjugate for part in self.parts)
 

@@ -17,13 +17,15 @@ def spike(
     points: Float[np.ndarray, "n ..."],
     weight: Float[np.ndarray, "n"],
     shape: Float[np.ndarray, "k ..."],
+    remedy: str = "",
 ) -> str | None:
     """Say that equal values make the evidence infinite, and what helps; None if they don't.
 
     Args:
         points: n points; NaN is a missing value.
         weight: How often each counts.
-        shape: The power a with which the density of each standard deviation vanishes at 0.
+        shape: The power a with which the mass of each standard deviation up to s vanishes at 0.
+        remedy: What helps, where it is not what helps a gamma.
     """
     k = len(shape)
     columns = points.reshape(len(points), -1).T
@@ -36,13 +38,15 @@ def spike(
             continue
         of = f"column {j} of data" if points.ndim == 2 else "data"
         width = f", such as {np.diff(values).min():.3g}" if len(values) > 1 else ""
+        helps = remedy or (
+            f"Pass least_scale, the width to which the data were rounded{width}, to the prior; or "
+            f"a shape above {counts.max() - 1:g}; or NormalInverseGamma, which keeps away from 0."
+        )
         return (
             f"the evidence is infinite, and there is no posterior: {of} holds the value "
             f"{values[counts.argmax()]:g} {counts.max():g} times, and a prior of standard "
             f"deviations with shape {a:g} lets a component shrink onto a value that is there "
-            f"{math.ceil(a + 1)} times or more. Pass least_scale, the width to which the data "
-            f"were rounded{width}, to the prior; or a shape above {counts.max() - 1:g}; or "
-            "NormalInverseGamma, which keeps away from 0."
+            f"{math.ceil(a + 1)} times or more. {helps}"
         )
     return None
 

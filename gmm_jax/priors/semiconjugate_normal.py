@@ -11,13 +11,13 @@ from gmm_jax.distributions import IndependentInverseGamma, IndependentNormal
 from gmm_jax.families import Normal
 from gmm_jax.families.limits import Limits
 from gmm_jax.families.normal import Moments
-from gmm_jax.priors.components import ComponentPrior
+from gmm_jax.priors.components import ConditionalPrior
 from gmm_jax.priors.mean_and_scale import MeanAndScale, draw_unheld, mean_and_scale
 from gmm_jax.priors.normal_gamma import NormalGammaConditional
 
 
 @pytree
-class SemiconjugateNormal(ComponentPrior):
+class SemiconjugateNormal(ConditionalPrior):
     """means ~ Normal(mean, mean_scale), variances ~ InverseGamma(shape, rate), independent.
 
     Where components are expected doesn't depend on how wide they are, unlike under

@@ -46,6 +46,7 @@ CLASSES = {
         "priors.conjugate_shares": "BetaBernoulli DirichletCategorical",
         "priors.gamma_inverse_gamma": "GammaInverseGamma",
         "priors.hierarchical_normal": "HierarchicalNormal",
+        "priors.independent": "Entries IndependentPrior",
         "priors.mixtures": "MixturePrior",
         "priors.normal_gamma": "DirichletNormalGamma NormalGamma",
         "priors.normal_inverse_gamma": "NormalInverseGamma",

@@ -45,7 +45,7 @@ def exact(data: Any, prior: Any, n_components: int) -> ExactPosterior:
     Args:
         data: n points, (n,) or (n, d), such that k^n is at most a million: 20 points of two
             components, 12 of three, 10 of four.
-        prior: A `MixturePrior`, of our components or of your own `ComponentPrior` whose
+        prior: A `MixturePrior`, of our components or of your own `ConditionalPrior` whose
             conditionals are densities in closed form.
         n_components: How many, k.
 
