@@ -25,4 +25,5 @@ nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "cache"
 nb_execution_timeout = 1200
 nb_execution_raise_on_error = True
+nb_merge_streams = True
 nb_ipywidgets_js: dict[str, dict] = {}  # sliders don't move without a kernel: pictures stand still
