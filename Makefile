@@ -28,7 +28,7 @@ PYTHONS = python3.12 python3.13 python3.14 python3 python \
 	"$$(pyenv root 2>/dev/null || echo ~/.pyenv)"/versions/*/bin/python3
 SUITS = -c 'import $(MODULES); sys.exit(sys.version_info < (3, 12))'
 
-.PHONY: help demo test slow lint bench notebooks clean
+.PHONY: help demo test slow lint bench notebooks docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -53,6 +53,9 @@ bench: $(READY) ## run every benchmark
 notebooks: $(READY) ## execute notebooks/*.py into notebooks/*.ipynb
 	@$(BIN)/jupytext --quiet --to ipynb --set-kernel python3 notebooks/*.py
 	@$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
+
+docs: $(READY) ## build the documentation into build/docs/index.html
+	@$(BIN)/sphinx-build -W --keep-going --quiet -d build/doctrees $(SPHINXOPTS) docs build/docs
 
 clean: ## remove everything the other targets made
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist notebooks/*.ipynb bentos.png

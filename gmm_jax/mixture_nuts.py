@@ -69,7 +69,7 @@ def sample(
         floor: Smallest scale.
         known: The form of the mixture, and the values of what is held.
         held: Booleans in the same form: true where a parameter stays; None for none.
-        n_chains: c.
+        n_chains: How many, c.
         n_warmup: Draws to learn from, of every chain.
         n_draws: s, of every chain.
         report: Is told how far it is.

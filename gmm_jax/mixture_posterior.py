@@ -70,7 +70,7 @@ def sample(
         prior: In the unit of `data`.
         family: The class of the components.
         floor: Smallest scale.
-        n_components: k.
+        n_components: How many, k.
         n_particles: How many to weigh.
         n_draws: How many to keep.
         proposal: "em" for the informed proposal, "prior" for draws from the prior.

@@ -30,7 +30,7 @@ class State(NamedTuple):
     """What the next step of r runs needs."""
 
     posteriors: Any
-    """`MixtureConditional`s: distributions of weights and, independently, components."""
+    """Each a `MixtureConditional`: distributions of weights and, independently, components."""
 
 
 class Info(NamedTuple):

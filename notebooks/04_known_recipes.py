@@ -193,7 +193,8 @@ _ = axes[1, 1].legend(loc="center right")
 #
 # - Make both sds equal. One boundary runs away to the left, and out of the picture.
 # - Take the share of house from 5 % to 95 %. The boundary moves towards the rarer kind.
-# - Move the means together until the density has one peak. Are there still two kinds?
+# - Move the means apart until the density has two peaks, and back until it has one. Are there still
+#   two kinds?
 
 # %%
 try:
@@ -208,9 +209,9 @@ def as_png(share, house_mean, strong_mean, house_sd, strong_sd):
     draw(axes, share, [house_mean, strong_mean], [house_sd, strong_sd])
     axes[0].set_ylabel("density (per mg)")
     axes[1].set_ylabel("probability of the kind")
-    axes[1].legend(loc="center left")
+    axes[1].legend(loc="center right")
     image = io.BytesIO()
-    figure.savefig(image, format="png")
+    figure.savefig(image, format="png", dpi=200)
     plt.close(figure)
     return image.getvalue()
 
@@ -233,6 +234,7 @@ def panel():
             description=label,
             continuous_update=False,
             style={"description_width": "8em"},
+            layout={"width": "600px"},
         )
         for name, (label, least, most, value, step) in limits.items()
     }
@@ -240,7 +242,7 @@ def panel():
     def picture():
         return as_png(**{name: slider.value for name, slider in sliders.items()})
 
-    image = ipywidgets.Image(value=picture(), format="png")
+    image = ipywidgets.Image(value=picture(), format="png", layout={"width": "600px"})
 
     def follow(change):
         image.value = picture()

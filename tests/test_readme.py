@@ -1,24 +1,20 @@
 """Every block of Python in the README runs, and says what the README says it says."""
 
-import re
-from pathlib import Path
-
 import numpy as np
+import pages
 import pytest
 from scipy import stats
 
 import gmm_jax
 
-README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+README = pages.ROOT / "README.md"
+BLOCKS = pages.blocks(README)
 
 
 def run(words: str) -> dict:
     """What the one block with these words defines."""
     (block,) = (block for block in BLOCKS if words in block)
-    names: dict = {}
-    exec(compile(block, str(README), "exec"), names)
-    return names
+    return pages.run(README, [block])
 
 
 def test_ten_lines(capsys):

@@ -47,7 +47,7 @@ class Wrapped(Parametric):
         Args:
             distribution: A NumPyro distribution class, whose parameters are known from it; or
                 anything with `logpdf(x, *parameters)` such as a GenJAX distribution, or a function
-                log_density(x, *parameters); it must work on numbers under `jax.grad`.
+                `log_density(x, *parameters)`; it must work on numbers under `jax.grad`.
             supports: Its parameters in order, each "real", "positive" or "unit". With the names
                 `loc` and `scale` the data are centred and rescaled while fitting.
 

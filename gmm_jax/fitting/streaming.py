@@ -49,7 +49,7 @@ def fit_chunks(
             returns a fresh iterator. Each chunk holds points, or is a pair (points,
             sample_weight). Chunks may differ in length. NaN is a value missing at random. One array
             of n points, such as a memory-mapped one, is read slice by slice.
-        n_components: k. May be left out when `fixed` gives one value per component.
+        n_components: How many, k. May be left out when `fixed` gives one value per component.
         family: As in `fit`.
         covariance_type: As in `fit`.
         fixed: As in `fit`.

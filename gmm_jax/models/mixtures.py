@@ -84,7 +84,7 @@ def bayesian_mixture(
 
     Args:
         prior: Where the parameters come from.
-        n_components: k.
+        n_components: How many, k.
         n: The number of points.
         event_shape: () for numbers, (d,) for points of d features.
 

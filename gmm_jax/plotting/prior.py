@@ -30,7 +30,7 @@ def plot_prior(
 
     Args:
         prior: Such as `default_prior(data, n_components)`.
-        n_components: k.
+        n_components: How many, k.
         data: n points: what is at hand.
         key: Random key; `jax.random.key(0)` if left out.
 

@@ -39,7 +39,7 @@ def default_prior(
 ) -> MixturePrior:
     """Build a weakly informative prior that knows where the data are and how wide, no more.
 
-    With m and s the mean and standard deviation of a column, k components and r = 5 k:
+    With m and s the mean and standard deviation of a column, k components and r = 5 k::
 
         weights       ~ Dirichlet(1, ..., 1): every division is equally likely
         normal          variances ~ InverseGamma(1/2, (s / 2 r)^2 / 2), means ~ N(m, 2 s)
@@ -67,7 +67,7 @@ def default_prior(
 
     Args:
         data: n points, (n,) or (n, d); NaN, a missing value, is passed over.
-        n_components: k.
+        n_components: How many, k.
         family: What each component is, as in `fit`; by default `MultivariateNormal` for several
             features and `Normal` for one.
         sample_weight: How often each point counts.

@@ -66,8 +66,9 @@ class BayesianGaussianMixture(Ascent):
         weights_, means_, covariances_, precisions_, precisions_cholesky_: What the posterior
             expects, in scikit-learn's shapes.
         weight_concentration_, mean_precision_, degrees_of_freedom_: Of the variational posterior.
-        weight_concentration_prior_, mean_precision_prior_, mean_prior_,
-            degrees_of_freedom_prior_, covariance_prior_: The prior.
+        weight_concentration_prior_, mean_precision_prior_, mean_prior_: The prior of weights and
+            means.
+        degrees_of_freedom_prior_, covariance_prior_: The prior of covariances.
         converged_, n_iter_, lower_bound_, lower_bounds_: Of the best start, as in
             `GaussianMixture`; of other methods, whether there was nothing to warn of, the number
             of draws, and the log evidence (NaN for chains).

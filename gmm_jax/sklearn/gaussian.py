@@ -29,7 +29,7 @@ class GaussianMixture(Ascent):
     good. Single precision stays single, double is double.
 
     Args:
-        n_components: k.
+        n_components: How many, k.
         covariance_type: "full", "tied" (one matrix for all), "diag" or "spherical" (one variance
             a component).
         tol: A step that raises the mean log likelihood by less is the last.

@@ -25,7 +25,7 @@ class MixtureModel(Estimator):
     single numbers.
 
     Args:
-        n_components: k.
+        n_components: How many, k.
         family: Such as `gmm_jax.Poisson` or `Product.of(Normal, Categorical)`, see `gmm_jax.fit`;
             normals if left out.
         covariance_type: As in `gmm_jax.fit`, in place of `family`.

@@ -108,7 +108,7 @@ def calibrate(
             weighted draws on the first axis of every array.
         prior: A prior of mixtures, or any object whose `sample(key, n_components, event_shape)`
             draws a pytree whose `sample(key, n_points)` returns data first.
-        n_components: k.
+        n_components: How many, k.
         n_points: How many points each data set has.
         n_replications: How many data sets to fit.
         key: Random key; fixed if left out.

@@ -47,7 +47,7 @@ def exact(data: Any, prior: Any, n_components: int) -> ExactPosterior:
             components, 12 of three, 10 of four.
         prior: A `MixturePrior`, of our components or of your own `ConditionalPrior` whose
             conditionals are densities in closed form.
-        n_components: k.
+        n_components: How many, k.
 
     Raises:
         TypeError: `prior` is not a prior of mixtures.

@@ -77,7 +77,7 @@ def check_invariance(
         kernel: `kernel(key, mixture, data)` returns the next mixture; pure, since it is compiled.
         prior: A prior of mixtures, or any object whose `sample(key, n_components, event_shape)`
             draws a pytree whose `sample(key, n_points)` returns data first.
-        n_components: k.
+        n_components: How many, k.
         n_points: How many points to draw.
         event_shape: () for points of one feature, (d,) for rows.
         quantities: Function of a mixture and data that returns a dictionary of named scalars; by
