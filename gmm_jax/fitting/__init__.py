@@ -48,7 +48,7 @@ def fit(
         data: n points: a list, array, series or data frame column (n,), or n rows of d features.
             NaN is a value missing at random (not for importance sampling). A JAX array whose rows
             are split over devices or machines stays where it is (EM only).
-        n_components: k. May be left out when `fixed` gives one value per component.
+        n_components: How many, k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`, or "default" for `default_prior` of the data: with it
             the posterior is sampled.
         method: "auto" (EM without a prior; with one the cheapest of the following samplers that
