@@ -109,6 +109,8 @@ class MixtureModel(Estimator):
         arguments.whole("max_iter", self.max_iter)
         if self.n_init is not None:
             arguments.whole("n_init", self.n_init, most=arguments.MOST_RESTARTS)
+        if self.tol is not None:
+            arguments.not_negative("tol", self.tol)
         with precision_of(X):
             self._exact = fit(
                 self._as_fitted(X),
