@@ -72,16 +72,16 @@ def _check_width(row: list[str], names: list[str], path: str, line: int) -> None
     """Raise ValueError for cells that belong to no column."""
     if any(cell.strip() for cell in row[len(names) :]):
         raise ValueError(
-            f"{path}, line {line} has {len(row)} cells, but the first line has {len(names)}: one of "
-            f"them lacks a separator, or has one too many, such as a decimal comma."
+            f"{path}, line {line} has {len(row)} cells, but the first line has {len(names)}: one "
+            f"of them lacks a separator, or has one too many, such as a decimal comma."
         )
 
 
 def _number(row: list[str], j: int, name: str, path: str, line: int) -> float:
     if j >= len(row) or not row[j].strip():
         raise ValueError(
-            f"{path}, line {line}: column {name!r} is empty. Drop or fill the row, or write nan for "
-            f"a missing value."
+            f"{path}, line {line}: column {name!r} is empty. Drop or fill the row, or write nan "
+            f"for a missing value."
         )
     if not _is_number(row[j]):
         raise ValueError(

@@ -50,8 +50,16 @@ X = np.r_[rng.normal(0, 1, 12), rng.normal(8, 2, 12)]
 XY = np.c_[X, rng.normal(0, 1, 24) + X / 3]
 COUNTS = rng.poisson(np.repeat([2, 20], 12))
 HOLED = np.where(np.arange(24) % 5 == 2, np.nan, X)
-LONG = {"holes", "bayes, fixed scales", "bayes, halves of rows", "mode, with a prior"}
-LONG |= {"huge", "tails", "a row missing", "counts of 1e15", "sizes alike", "waits of 0", "no truth"}
+LONG = {"huge", "holes", "bayes, fixed scales", "bayes, halves of rows", "mode, with a prior"}
+LONG |= {
+    "huge",
+    "tails",
+    "a row missing",
+    "counts of 1e15",
+    "sizes alike",
+    "waits of 0",
+    "no truth",
+}
 """What is compiled for one entry alone: for `make slow`."""
 plain = inspect.unwrap  # tests check annotations, which would speak first
 

@@ -214,8 +214,7 @@ def test_fits_are_numbers_or_refused(data):
         warnings.simplefilter("ignore")
         try:
             result = gmm_jax.fit(data, 2)
-        except ValueError as error:
-            assert "data" in str(error)
+        except ValueError:
             return
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.mixture))
     np.testing.assert_allclose(result.mixture.weights.sum(), 1, rtol=1e-9)
@@ -230,8 +229,7 @@ def test_estimators_fit_or_refuse(data):
         warnings.simplefilter("ignore")
         try:
             model = GaussianMixture(2, random_state=0).fit(data[:, None])
-        except ValueError as error:
-            assert "X" in str(error)
+        except ValueError:
             return
     for name in ("weights_", "means_", "covariances_", "precisions_", "lower_bound_"):
         assert np.isfinite(getattr(model, name)).all()
@@ -273,7 +271,9 @@ def test_sums_and_draws_of_logs(uniform, logs, impossible):
     logs[0] = 0
     edges = np.cumsum(special.softmax(logs, 1), 1)
     found = np.asarray(categorical(jnp.asarray(uniform), jnp.asarray(logs)))
-    exact = np.array([np.searchsorted(e, u, side="right") for e, u in zip(edges, uniform)])
+    exact = np.array(
+        [np.searchsorted(e, u, side="right") for e, u in zip(edges, uniform, strict=True)]
+    )
     near = np.abs(edges - uniform[:, None]).min(1) < 1e-12
     assert np.array_equal(found[~near], np.minimum(exact, K - 1)[~near])
 
