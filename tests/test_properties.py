@@ -13,26 +13,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from scipy import special, stats
 
 import gmm_jax
-from gmm_jax import Mixture, MultivariateNormal, Normal, NormalInverseWishart, em
+from gmm_jax import Mixture, MixturePrior, MultivariateNormal, Normal, NormalInverseWishart, em
 from gmm_jax._data import Frame
 from gmm_jax._numerics import categorical, log_sum_exp
 from gmm_jax._pytree import rebuild
 from gmm_jax._table import read_columns
 from gmm_jax.families.limits import Limits
-from gmm_jax.priors.mixtures import MaximumLikelihood
 from gmm_jax.sklearn import GaussianMixture
 from gmm_jax.table import Table
 
 K, D, N = 3, 2, 16
-ZERO = np.zeros(())
 APART = np.random.default_rng(0).normal(0, 2, (N, D))
 """Keeps points from being equal, which would be another question."""
+PRIOR = MixturePrior(2, NormalInverseWishart([1.0, -1], 0.5, 4, [[1, 0.3], [0.3, 2]]))
+"""Keeps components from falling onto a point."""
 ORDERS = list(itertools.permutations(range(K)))
-thoroughly = settings(derandomize=True, database=None, deadline=None, max_examples=30)
+thoroughly = settings(
+    derandomize=True, database=None, deadline=None, max_examples=20, phases=[Phase.generate]
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,18 +65,24 @@ property_of = functools.partial(given, mixtures(), points)
 
 
 @jax.jit
-def step(mixture, data, weight):
+def step(mixture, data, weight, prior):
     """One step of EM: the mixture after it, and the objective before."""
     start = jax.tree.map(lambda a: a[None], mixture)
     held = jax.tree.map(lambda a: jnp.zeros(a.shape, bool), mixture)
     limits = Limits(held, jnp.asarray(1e-9))
-    state, _ = em.step(em.init(start), Table(data, weight), MaximumLikelihood(), limits)
+    state, _ = em.step(em.init(start), Table(data, weight), prior, limits)
     return jax.tree.map(lambda a: a[0], (state.mixtures, state.objective))
 
 
-def take_step(mixture, data, weight=None, n_blocks=1):
+def known():
+    """The prior, written out in double precision."""
+    return jax.tree.map(lambda a: jnp.asarray(a, float), PRIOR.spread(K, (D,)))
+
+
+def take_step(mixture, data, weight=None, n_blocks=1, prior=None):
     weight = np.ones(len(data)) if weight is None else weight
-    return step(mixture, data.reshape(n_blocks, -1, D), weight.reshape(n_blocks, -1))
+    prior = known() if prior is None else prior
+    return step(mixture, data.reshape(n_blocks, -1, D), weight.reshape(n_blocks, -1), prior)
 
 
 def assert_same(a, b, tolerance=1e-8):
@@ -117,10 +125,9 @@ def test_densities_and_steps_move_with_the_unit(mixture, data, shift, scale):
     elsewhere, there = moved(mixture, shift, scale), shift + scale * data
     expected = mixture.log_prob(data) - np.log(scale).sum()
     np.testing.assert_allclose(elsewhere.log_prob(there), expected, 1e-8, 1e-8)
-    after, objective = take_step(mixture, data)
-    now, its = take_step(elsewhere, there)
+    after, _ = take_step(mixture, data)
+    now, _ = take_step(elsewhere, there, prior=known().affine(shift, scale))
     assert_same(now, moved(after, shift, scale), 1e-6)
-    np.testing.assert_allclose(its, objective - np.log(scale).sum(), 1e-8, 1e-8)
 
 
 @property_of()
@@ -156,8 +163,8 @@ def test_steps_climb_and_count_rows_as_often_as_they_stand(mixture, data, counts
     after, objective = take_step(mixture, data, weight)
     path = [objective]
     for _ in range(3):
-        path.append(take_step(after, data, weight)[1])
-        further, _ = take_step(after, data, weight)
+        further, objective = take_step(after, data, weight)
+        path.append(objective)
         permuted, _ = take_step(jax.tree.map(lambda a: a[order], after), data, weight)
         assert_same(permuted, jax.tree.map(lambda a: a[order], further), 1e-7)
         after = further
@@ -166,30 +173,28 @@ def test_steps_climb_and_count_rows_as_often_as_they_stand(mixture, data, counts
     real = (np.tile(np.arange(3), N) < np.repeat(counts, 3)).astype(float)
     once, _ = take_step(mixture, data, weight)
     assert_same(take_step(mixture, copies, real)[0], once, 1e-7)
-    assert_same(take_step(mixture, data, weight * 0.37)[0], once, 1e-7)
     assert_same(take_step(mixture, data, weight, n_blocks=4)[0], once, 1e-7)
 
 
 @jax.jit
 def learn(prior, components, data, shares):
     """What is known of components after points, whose statistics are taken about `components`."""
-    return prior.given(components, components.statistics(data, shares), ZERO)
+    return prior.given(components, components.statistics(data, shares), jnp.zeros(()))
 
 
 @given(mixtures(), mixtures(), points, shares)
 @thoroughly
 def test_what_is_learnt_does_not_depend_on_the_order(mixture, other, data, shares):
-    prior = NormalInverseWishart([1.0, -1], 0.5, 4, [[1, 0.3], [0.3, 2]]).spread(K, (D,))
-    prior = jax.tree.map(jnp.asarray, prior)
+    prior = known().components
     whole = learn(prior, mixture.components, data, shares)
     elsewhere = learn(prior, other.components, data, shares)
     assert_same(elsewhere, whole, 1e-7)
     halves = [(data[i::2], shares[i::2]) for i in range(2)]
     for parts in (halves, halves[::-1]):
-        known = prior
+        after = prior
         for part in parts:
-            known = learn(known, mixture.components, *part)
-        assert_same(known, whole, 1e-7)
+            after = learn(after, mixture.components, *part)
+        assert_same(after, whole, 1e-7)
 
 
 @given(mixtures())
@@ -267,7 +272,9 @@ def test_sums_and_draws_of_logs(uniform, logs, impossible):
     if impossible:
         logs[:, 1] = -np.inf
         logs[0] = -np.inf
-    np.testing.assert_allclose(log_sum_exp(jnp.asarray(logs), 1), special.logsumexp(logs, 1), 1e-12)
+    np.testing.assert_allclose(
+        log_sum_exp(jnp.asarray(logs), 1), special.logsumexp(logs, 1), 1e-12, 1e-14
+    )
     logs[0] = 0
     edges = np.cumsum(special.softmax(logs, 1), 1)
     found = np.asarray(categorical(jnp.asarray(uniform), jnp.asarray(logs)))
