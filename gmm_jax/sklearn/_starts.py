@@ -16,7 +16,7 @@ from gmm_jax.sklearn._setting import Setting
 WAYS = ("kmeans", "k-means++", "random", "random_from_data")
 COLLAPSED = (
     "reg_covar=0 leaves a component with an ill-defined covariance: it holds too few points "
-    "that differ. Pass a positive reg_covar, ask for fewer components, or scale the data."
+    "that differ. Pass a positive reg_covar, ask for fewer components, or scale X."
 )
 
 

@@ -150,7 +150,9 @@ class BayesianGaussianMixture(Ascent):
         """
         if not self._by_draws:
             return super().sample(n_samples)
-        points, labels = self.posterior_.sample(self._key(), number_of_samples(n_samples))
+        drawn: Any = self._drawn
+        with precision_of(self._data[0]):
+            points, labels = drawn.sample(self._key(), number_of_samples(n_samples))
         order = np.argsort(np.asarray(labels), kind="stable")
         return np.asarray(points, np.float64)[order], np.asarray(labels)[order]
 
@@ -188,7 +190,7 @@ class BayesianGaussianMixture(Ascent):
             known, bound = jax.tree.map(lambda a: a[best], runs.places), float(runs.height[best])
             if not np.isfinite(bound):
                 raise ValueError(
-                    "the lower bound is not finite: scale the data, or pass a covariance_prior."
+                    "the lower bound is not finite: scale X, or pass a covariance_prior."
                 )
             heights = runs.heights(best)
             last = float(heights[-1]) if len(heights) else -np.inf

@@ -199,7 +199,7 @@ class GaussianMixture(Ascent):
         """Raise ValueError where the likelihood has no proper maximum nearby."""
         if not np.isfinite(objective):
             raise ValueError(
-                "the log likelihood is not finite: scale the data, or pass a larger reg_covar."
+                "the log likelihood is not finite: scale X, or pass a larger reg_covar."
             )
         components = jax.tree.map(jnp.asarray, end.components)
         collapsed = components.collapsed(jnp.asarray(data.limits.floor)).any()

@@ -89,8 +89,9 @@ class MixtureModel(Estimator):
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw points and the components that they came from; those of the first come first."""
         check_is_fitted(self)
-        n_samples = number_of_samples(n_samples)
-        drawn, labels = self.result_.sample(self._key(), n_samples)
+        n_samples, fitted = number_of_samples(n_samples), self._exact
+        with precision_of(np.asarray(fitted.data)):
+            drawn, labels = fitted.sample(self._key(), n_samples)
         order = np.argsort(np.asarray(labels), kind="stable")
         points = np.asarray(drawn, np.float64).reshape(n_samples, -1)
         return points[order], np.asarray(labels)[order]
