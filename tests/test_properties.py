@@ -169,11 +169,10 @@ def test_steps_climb_and_count_rows_as_often_as_they_stand(mixture, data, counts
         assert_same(permuted, jax.tree.map(lambda a: a[order], further), 1e-7)
         after = further
     assert np.diff(path).min() > -1e-9
-    copies = np.repeat(data, 3, axis=0)
-    real = (np.tile(np.arange(3), N) < np.repeat(counts, 3)).astype(float)
+    copies, copy = np.tile(data, (3, 1)), np.repeat(np.arange(3), N)
+    real = (copy < np.tile(counts, 3)).astype(float)
     once, _ = take_step(mixture, data, weight)
-    assert_same(take_step(mixture, copies, real)[0], once, 1e-7)
-    assert_same(take_step(mixture, data, weight, n_blocks=4)[0], once, 1e-7)
+    assert_same(take_step(mixture, copies, real, n_blocks=3)[0], once, 1e-7)
 
 
 @jax.jit
@@ -212,8 +211,9 @@ LIKELY = st.floats(-1e6, 1e6) | st.integers(-3, 3).map(float)
 any_data = drawn.arrays(np.float64, N, elements=LIKELY) | drawn.arrays(np.float64, N, elements=ANY)
 
 
+@pytest.mark.slow
 @given(any_data)
-@thoroughly
+@settings(thoroughly, max_examples=100)
 def test_fits_are_numbers_or_refused(data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -227,8 +227,9 @@ def test_fits_are_numbers_or_refused(data):
     np.testing.assert_allclose(result.log_prob().sum(), result.log_likelihood, 1e-6, 1e-6)
 
 
+@pytest.mark.slow
 @given(any_data)
-@thoroughly
+@settings(thoroughly, max_examples=100)
 def test_estimators_fit_or_refuse(data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -40,7 +40,7 @@ class Climbed(NamedTuple):
 
     def heights(self, run: int) -> Float[np.ndarray, "t"]:
         """Of one run before each of its steps, float64."""
-        return self.history[: self.steps[run], run].astype(np.float64)
+        return np.asarray(self.history[: self.steps[run], run], np.float64)
 
 
 class _Now(NamedTuple):

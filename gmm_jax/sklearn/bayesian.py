@@ -83,6 +83,9 @@ class BayesianGaussianMixture(Ascent):
         2
     """
 
+    _known: Any
+    """What is known of the mixture; None after draws."""
+
     def __init__(
         self,
         *,
