@@ -546,7 +546,7 @@ FILES = {
         ["--posterior", "--prior-mean", "nan", "--prior-mean-scale", "1", "--prior-rate", "1"],
         "mean must be finite",
     ),
-    "huge": (b"\n".join(b"%f" % x for x in np.tile(X, 8_000) + np.arange(192_000)), [], WORKS),
+    "huge": (b"\n".join(b"%f" % x for x in np.tile(X, 8_000)), [], WORKS),
     "a seed below 0": (b"\n".join(b"%f" % x for x in X), ["--seed", "-3"], WORKS),
 }
 
