@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             _fit_file(options)
     except (ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 

@@ -31,6 +31,8 @@ def read_columns(path: str, wanted: Sequence[str] = ()) -> tuple[np.ndarray, lis
     rows = rows[1:] if named else rows
     if not rows:
         raise ValueError(f"{path} has a line of names but no data.")
+    for line, row in rows:
+        _check_width(row, names, path, line)
     positions = [_position(name, names, path) for name in wanted] or list(range(len(names)))
     table = [[_number(row, j, names[j], path, line) for j in positions] for line, row in rows]
     array = np.array(table)
@@ -66,15 +68,33 @@ def _position(name: str, names: list[str], path: str) -> int:
     raise ValueError(f"{path} has no column {name!r}; it has {', '.join(names)}.")
 
 
+def _check_width(row: list[str], names: list[str], path: str, line: int) -> None:
+    """Raise ValueError for cells that belong to no column."""
+    if any(cell.strip() for cell in row[len(names) :]):
+        raise ValueError(
+            f"{path}, line {line} has {len(row)} cells, but the first line has {len(names)}: one "
+            f"of them lacks a separator, or has one too many, such as a decimal comma."
+        )
+
+
 def _number(row: list[str], j: int, name: str, path: str, line: int) -> float:
     if j >= len(row) or not row[j].strip():
-        raise ValueError(f"{path}, line {line}: column {name!r} is empty. Drop or fill the row.")
+        raise ValueError(
+            f"{path}, line {line}: column {name!r} is empty. Drop or fill the row, or write nan "
+            f"for a missing value."
+        )
     if not _is_number(row[j]):
         raise ValueError(
-            f"{path}, line {line}: column {name!r} holds {row[j]!r}, which is not a number. "
-            f"Choose columns with --column."
+            f"{path}, line {line}: column {name!r} holds {_short(row[j])}, which is not a number. "
+            f"Choose columns with --column, separate cells by commas, semicolons or tabs, and "
+            f"write nan for a missing value."
         )
     return float(row[j])
+
+
+def _short(cell: str) -> str:
+    """As much of a cell as a person wants to see."""
+    return repr(cell if len(cell) <= 40 else cell[:37] + "...")
 
 
 def _is_number(cell: str) -> bool:
@@ -82,4 +102,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # Python reads 1_000 as a number, nobody else does

@@ -50,8 +50,16 @@ X = np.r_[rng.normal(0, 1, 12), rng.normal(8, 2, 12)]
 XY = np.c_[X, rng.normal(0, 1, 24) + X / 3]
 COUNTS = rng.poisson(np.repeat([2, 20], 12))
 HOLED = np.where(np.arange(24) % 5 == 2, np.nan, X)
-LONG = {"holes", "bayes, fixed scales", "bayes, halves of rows", "mode, with a prior"}
-LONG |= {"tails", "a row missing", "counts of 1e15", "sizes alike", "waits of 0", "no truth"}
+LONG = {"long", "holes", "bayes, fixed scales", "bayes, halves of rows", "mode, with a prior"}
+LONG |= {
+    "huge",
+    "tails",
+    "a row missing",
+    "counts of 1e15",
+    "sizes alike",
+    "waits of 0",
+    "no truth",
+}
 """What is compiled for one entry alone: for `make slow`."""
 plain = inspect.unwrap  # tests check annotations, which would speak first
 
@@ -518,6 +526,27 @@ FILES = {
         ["--column", "a", "--column", "a"],
         WORKS,
     ),
+    "quotes": (b'"weight"\n' + b"\n".join(b'"%f"' % x for x in X), [], WORKS),
+    "an open quote": (b'"1\n2\n3\n', [], "a line of names but no data"),
+    "quotes alone": (b'"' * 5001, [], "a line of names but no data|is empty"),
+    "a name of two lines": (b'"a\nb",c\n1,2\n3,4\n', ["--column", "d"], "no column 'd'"),
+    "spaces between": (b"1 2\n3 4\n", [], "line 2: .*separate cells by commas"),
+    "bars between": (b"1|2\n3|4\n", [], "line 2: .*separate cells by commas"),
+    "NA": (b"a\n1\nNA\n", [], "line 3: .*holds 'NA'.*write nan for a missing value"),
+    "a hole": (b"a,b\n1,2\n,4\n", [], "line 3: column 'a' is empty.*write nan"),
+    "nan alone": (b"nan\n" * 5, [], "data has no values, only NaN: drop it"),
+    "decimal commas": (b"weight\n1,5\n2,5\n", [], "line 2 has 2 cells, but the first line has 1"),
+    "a row too long": (b"a,b\n1,2\n3,4,5\n", [], "line 3 has 3 cells, but the first line has 2"),
+    "underscores": (b"a\n1_000\n2\n", [], "line 2: column 'a' holds '1_000'"),
+    "all in one row": (b"1,2,3,4,5\n", [], "n_components is 2 but there are 1 points"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), [], "is not .*UTF-8"),
+    "an archive": (b"PK\x03\x04\x14" + bytes(99), [], "a line of names but no data"),
+    "a prior that is no number": (
+        b"1\n2\n5\n",
+        ["--posterior", "--prior-mean", "nan", "--prior-mean-scale", "1", "--prior-rate", "1"],
+        "mean must be finite",
+    ),
+    "long": (b"\n".join(b"%f" % x for x in np.tile(X, 2_000)), [], WORKS),
     "a seed below 0": (b"\n".join(b"%f" % x for x in X), ["--seed", "-3"], WORKS),
 }
 
@@ -539,6 +568,13 @@ def test_the_command_line(raw, arguments, says, tmp_path, capsys, monkeypatch):
     assert printed.err.count("\n") == 1
     assert printed.err.startswith("error: ")
     assert re.search(says, printed.err)
+
+
+def test_what_is_no_file(tmp_path, capsys):
+    (tmp_path / "nowhere.csv").symlink_to(tmp_path / "gone.csv")
+    for path, says in {"": "Is a directory", "nowhere.csv": "No such file", "a\0b": "null"}.items():
+        assert main([str(tmp_path / path)]) == 1
+        assert re.fullmatch(f"error: .*{says}.*\n", capsys.readouterr().err)
 
 
 NORMAL = Normal([0.0, 8.0], [1.0, 1.0])

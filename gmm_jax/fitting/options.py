@@ -24,15 +24,21 @@ def whole(name: str, value: Any, least: int = 1, most: int = 10**9) -> int:
     return int(value)
 
 
-def not_negative(name: str, value: Any) -> float:
-    """Check a number."""
+def number(name: str, value: Any) -> float:
+    """Check a number; words that spell one are none."""
     try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a number, got {value!r}.") from error
-    if not number >= 0:
+        if not isinstance(value, str):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"{name} must be a number, got {value!r}.")
+
+
+def not_negative(name: str, value: Any) -> float:
+    """Check a number that is zero or more."""
+    if not number(name, value) >= 0:
         raise ValueError(f"{name} must not be negative, got {value!r}.")
-    return number
+    return float(value)
 
 
 def by_name(name: str, value: Any, example: str) -> Mapping[Any, Any]:

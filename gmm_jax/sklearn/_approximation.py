@@ -1,5 +1,13 @@
-"""A variational posterior in the frame of the data: its start, its climb, and its draws."""
+"""A variational posterior in the frame of the data: its start, its climb, and its draws.
 
+A step weighs the points by the geometric mean of the densities that are thought possible, sums
+their statistics and takes what these imply; no step lowers the bound on the log evidence [1]. It is
+the step of `variational`, for more priors.
+
+[1] Bishop (2006), "Pattern recognition and machine learning", section 10.2.
+"""
+
+import functools
 import math
 from typing import Any
 
@@ -7,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float, Int
 
 from gmm_jax import diagnostics
 from gmm_jax._data import Frame
@@ -17,10 +26,10 @@ from gmm_jax.families.normal import Moments
 from gmm_jax.mixture import Mixture
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.sklearn import _covariances, _starts
-from gmm_jax.sklearn._climb import widened
+from gmm_jax.sklearn._climb import ROOM, Climbed, climb, room_for
 from gmm_jax.sklearn._conjugate import Knowledge, Shares
-from gmm_jax.sklearn._coordinate_ascent import Ascended, ascend, compare, draw
-from gmm_jax.sklearn._setting import Setting
+from gmm_jax.sklearn._setting import Setting, widened
+from gmm_jax.table import Table, expectation
 
 LEAST = 1e-12
 """Gain per point below which nothing changes."""
@@ -45,11 +54,6 @@ def _moved(known: Knowledge, shift: np.ndarray, scale: np.ndarray, dtype: Any) -
     return jax.tree.map(lambda a: np.asarray(a, dtype), moved)
 
 
-def stacked(all_known: list[Knowledge]) -> Knowledge:
-    """A batch of starts."""
-    return jax.tree.map(lambda *a: np.stack(a), *all_known)
-
-
 def started(
     found: _starts.Moments, data: Setting, prior: Knowledge, reg_covar: float | int
 ) -> Knowledge:
@@ -70,26 +74,64 @@ def started(
     return jax.device_get(prior.given(mixture, widened(sums, data.extra(reg_covar))))
 
 
-def run(
+@functools.partial(jax.jit, static_argnames="room")
+def _climb(
     starts: Knowledge,
+    table: Table,
+    prior: Knowledge,
+    extra: Float[Array, "d"],
+    before: Float[Array, "r"],
+    tol: Float[Array, ""],
+    most: Int[Array, ""],
+    *,
+    room: int,
+) -> Climbed:
+    """Climb; heights are bounds on the log evidence of all data."""
+
+    def step(taken, known, before):
+        means, log_factors = jax.vmap(Knowledge.geometric_mean)(known)
+        total, statistics = expectation(means, table)
+        apart = jax.vmap(lambda each: each.divergence(prior))(known)
+        bound = total + log_factors * table.sample_weight.sum() - apart
+        statistics = jax.vmap(lambda sums: widened(sums, extra))(statistics)
+        noise = 4 * jnp.finfo(bound.dtype).eps * jnp.abs(bound)
+        small = jnp.abs(bound - before) < jnp.maximum(tol, noise)
+        return jax.vmap(prior.given)(means, statistics), bound, small
+
+    return climb(step, starts, before, most, room)
+
+
+def run(
+    starts: list[Knowledge],
     data: Setting,
     prior: Knowledge,
     reg_covar: float | int,
     before: np.ndarray,
     tol: float | int,
     most: int,
-) -> Ascended:
-    """Climb, and bring back the numbers."""
+) -> Climbed:
+    """Climb from several starts, and bring back the numbers.
+
+    Args:
+        starts: What is known at first, in the frame.
+        data: The points.
+        prior: What is known without them, in the frame.
+        reg_covar: What is added to the variances of points.
+        before: Bounds, in the frame, that the first are compared with.
+        tol: A step that changes the bound by less is the last.
+        most: Most steps.
+    """
+    most, room = room_for(most, len(starts))
     return jax.device_get(
-        ascend(
-            starts,
+        _climb(
+            jax.tree.map(lambda *a: np.stack(a), *starts),
             data.table,
             prior,
             jnp.asarray(data.extra(reg_covar)),
             data.number(before),
             data.number(tol),
             jnp.asarray(most),
-            room=data.room(most),
+            room=room,
         )
     )
 
@@ -98,11 +140,11 @@ def further(
     known: Knowledge, bound: float, data: Setting, prior: Knowledge, reg_covar: float | int
 ) -> tuple[Knowledge, float]:
     """Go on until nothing changes, and return what is known then, and the bound."""
-    start, tol, most = stacked([known]), LEAST * data.size, data.room(0) - 2
-    top = run(start, data, prior, reg_covar, np.array([-np.inf]), tol, most)
-    if not float(top.bound[0]) >= bound:
+    tol = LEAST * data.size
+    top = run([known], data, prior, reg_covar, np.array([-np.inf]), tol, ROOM - 2)
+    if not float(top.height[0]) >= bound:
         return known, bound
-    return jax.tree.map(lambda a: a[0], top.knowledge), float(top.bound[0])
+    return jax.tree.map(lambda a: a[0], top.places), float(top.height[0])
 
 
 def predictive(model: Any) -> Any:
@@ -137,11 +179,11 @@ def posterior_fit(known: Knowledge, prior: Knowledge, data: Setting, bound: floa
     """
     inside, before = (enter(what, data.frame, data.dtype) for what in (known, prior))
     keys: Array = jax.random.split(jax.random.key(0), DRAWS)
-    draws = draw(inside, keys)
+    draws = _draw(inside, keys)
     share = pareto_k = math.nan
     if isinstance(known.weights, Shares):
         weighed = jax.tree.map(lambda a: a[:WEIGHED], draws)
-        log_weights = compare(weighed, inside, before, data.table)
+        log_weights = _compare(weighed, inside, before, data.table)
         share = float(diagnostics.effective_sample_size(log_weights)) / WEIGHED
         pareto_k = float(diagnostics.pareto_k(log_weights))
     return PosteriorFit(
@@ -160,3 +202,16 @@ def posterior_fit(known: Knowledge, prior: Knowledge, data: Setting, bound: floa
         ordered=False,
         lower_bound=True,
     )
+
+
+@jax.jit
+def _draw(known: Knowledge, keys: Array) -> Mixture:
+    """Mixtures drawn from what is known, one a key."""
+    return jax.vmap(known.sample)(keys)
+
+
+@jax.jit
+def _compare(draws: Any, known: Knowledge, prior: Knowledge, table: Table) -> Float[Array, "s"]:
+    """Log importance weights of draws of what is known, for the posterior of a Dirichlet prior."""
+    log_likelihood, _ = expectation(draws, table)
+    return log_likelihood + jax.vmap(prior.log_prob)(draws) - jax.vmap(known.log_prob)(draws)

@@ -4,7 +4,6 @@ Fitted attributes are all that answers for new points need, as in scikit-learn: 
 hand has a fitted estimator.
 """
 
-import dataclasses
 import warnings
 from abc import abstractmethod
 from typing import Any
@@ -19,8 +18,14 @@ from gmm_jax._warnings import HERE
 from gmm_jax.fitting import arguments
 from gmm_jax.mixture import Mixture
 from gmm_jax.sklearn import _covariances, _evaluation, _starts
-from gmm_jax.sklearn._estimator import Estimator
+from gmm_jax.sklearn._climb import Climbed
+from gmm_jax.sklearn._estimator import Estimator, number_of_samples
 from gmm_jax.sklearn.conversion import from_sklearn
+
+OTHER = (
+    "warm_start=True goes on from the last fit, but that was one of other components, features or "
+    "priors: set warm_start=False to start anew."
+)
 
 
 class Ascent(Estimator):
@@ -40,14 +45,9 @@ class Ascent(Estimator):
     covariances_: np.ndarray
     precisions_cholesky_: np.ndarray
     lower_bound_: float
-    _exact: Any
-
-    @property
-    def result_(self) -> Any:
-        """The fit, as `gmm_jax.fit` returns it."""
-        if "_exact" not in vars(self):
-            raise AttributeError(f"this {type(self).__name__} has no result_: call fit first.")
-        return usual(self._exact)
+    lower_bounds_: list[float]
+    converged_: bool
+    n_iter_: int
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw points of the fitted mixture and the components that they came from.
@@ -55,8 +55,7 @@ class Ascent(Estimator):
         Points of the first component come first.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"Invalid value for 'n_samples': {n_samples}, at least 1 is needed.")
+        n_samples = number_of_samples(n_samples)
         rng = check_random_state(self.random_state)
         weights, components = self._predictive()
         weights = np.asarray(weights, np.float64)
@@ -77,6 +76,11 @@ class Ascent(Estimator):
         """The data with what is expected, given the rest of its row, in place of missing values."""
         return _evaluation.impute(*self._predictive(), self._points(X))
 
+    def _validated(self, X: Any, **options: Any) -> np.ndarray:
+        points = super()._validated(X, **options)
+        _evaluation.check_squares(points)
+        return points
+
     def _log_joint(self, X: np.ndarray) -> np.ndarray:
         return _evaluation.log_joint(*self._predictive(), X)
 
@@ -86,9 +90,6 @@ class Ascent(Estimator):
 
     def _mixture(self) -> Mixture:
         return from_sklearn(self)
-
-    def _fitted_data(self) -> np.ndarray | None:
-        return self._exact.data if hasattr(self, "_exact") else None
 
     def _roots(self) -> np.ndarray:
         """Of the fitted covariances, see `_covariances`."""
@@ -103,15 +104,27 @@ class Ascent(Estimator):
         arguments.one_of("covariance_type", self.covariance_type, _covariances.TYPES)
         arguments.one_of("init_params", self.init_params, _starts.WAYS)
         arguments.not_negative("tol", self.tol)
-        arguments.not_negative("reg_covar", self.reg_covar)
+        if arguments.not_negative("reg_covar", self.reg_covar) == np.inf:
+            raise ValueError("reg_covar must be finite, got inf: it is added to every variance.")
         arguments.whole("max_iter", self.max_iter, 0)
-        arguments.whole("n_init", self.n_init)
+        arguments.whole("n_init", self.n_init, most=arguments.MOST_RESTARTS)
+        verbose = self.verbose
+        arguments.whole("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0)
         arguments.whole("verbose_interval", self.verbose_interval)
 
-    @property
-    def _continues(self) -> bool:
-        """Whether the next fit starts where the last one ended."""
-        return bool(self.warm_start) and hasattr(self, "converged_")
+    def _continues(self, d: int) -> bool:
+        """Whether the next fit, of d features, starts where the last one ended.
+
+        Raises:
+            ValueError: it was a fit of something else.
+        """
+        if not self.warm_start or not hasattr(self, "converged_"):
+            return False
+        k, kind = self.n_components, self.covariance_type
+        now = (k, d), _covariances.shape_of(kind, k, d)
+        if now != (np.shape(self.means_), np.shape(self.precisions_cholesky_)):
+            raise ValueError(OTHER)
+        return True
 
     def _divisions(self, X: np.ndarray, weight: np.ndarray) -> list[_starts.Moments]:
         """What `n_init` divisions of the points say of the components."""
@@ -124,18 +137,21 @@ class Ascent(Estimator):
             found.append(_starts.moments(whole, shares, self.covariance_type))
         return found
 
-    def _tell(self, converged: np.ndarray, steps: np.ndarray, bounds: np.ndarray) -> None:
-        """Report every run, as far as `verbose` asks for it."""
-        if not self.verbose:
-            return
-        for run, (done, count) in enumerate(zip(converged, steps, strict=True)):
-            for step in range(self.verbose_interval, count + 1, self.verbose_interval):
-                more = f": lower bound {bounds[step - 1, run]:.5f}" if self.verbose > 1 else ""
-                print(f"Start {run}, step {step}{more}")
-            print(f"Start {run} {'converged' if done else 'did not converge'} in {count} steps.")
+    def _report(self, runs: Climbed, best: int, bound: float, shift: float) -> None:
+        """Set what scikit-learn says of the climb, print what `verbose` asks for, and warn.
 
-    def _warn_unless_converged(self, converged: bool) -> None:
-        if not converged and self.max_iter > 0:
+        Args:
+            runs: All of them, in the frame.
+            best: The one that was kept.
+            bound: Where it ended, in the frame.
+            shift: How much higher bounds are in the frame.
+        """
+        self.converged_, self.n_iter_ = bool(runs.converged[best]), int(runs.steps[best])
+        self.lower_bound_ = bound - shift
+        self.lower_bounds_ = (runs.heights(best) - shift).tolist()
+        if self.verbose:
+            self._tell(runs, shift)
+        if not self.converged_ and self.max_iter > 0:
             warnings.warn(
                 f"The best start did not converge in max_iter={self.max_iter} steps: raise "
                 f"max_iter or tol, or try other init_params.",
@@ -143,23 +159,28 @@ class Ascent(Estimator):
                 skip_file_prefixes=(HERE,),
             )
 
+    def _tell(self, runs: Climbed, shift: float) -> None:
+        """Print a line or more for every run."""
+        for run, (done, count) in enumerate(zip(runs.converged, runs.steps, strict=True)):
+            for step in range(self.verbose_interval, count + 1, self.verbose_interval):
+                height = runs.history[step - 1, run] - shift
+                more = f": lower bound {height:.5f}" if self.verbose > 1 else ""
+                print(f"Start {run}, step {step}{more}")
+            print(f"Start {run} {'converged' if done else 'did not converge'} in {count} steps.")
 
-def best_run(end: np.ndarray, steps: np.ndarray, history: np.ndarray) -> int:
-    """The run that was highest before its last step, as scikit-learn chooses; it must be finite.
+    def _set(self, attributes: dict[str, Any], dtype: Any) -> None:
+        """Set fitted attributes, in the precision of the data.
 
-    Args:
-        end: Where each run ended.
-        steps: How many steps it took.
-        history: Where it stood before each step, (t, r).
-    """
-    before = history[np.maximum(steps - 1, 0), np.arange(len(steps))]
-    return int(np.argmax(np.where(np.isfinite(end) & np.isfinite(before), before, -np.inf)))
-
-
-def usual(result: Any) -> Any:
-    """A result in the precision that JAX is set to, whatever it was computed in."""
-    inside = jax.tree.map(
-        lambda a: np.asarray(a).astype(jax.dtypes.canonicalize_dtype(a.dtype), copy=False),
-        result.inside,
-    )
-    return dataclasses.replace(result, inside=inside)
+        Raises:
+            ValueError: they are numbers that this precision does not hold.
+        """
+        with np.errstate(over="ignore"):
+            cast = jax.tree.map(lambda a: np.asarray(a).astype(dtype), attributes)
+        wrong = [name for name, value in cast.items() if not np.all(np.isfinite(value))]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)} would not be finite in {np.dtype(dtype)}: scale X, so that "
+                f"its variances are near 1, or pass a larger reg_covar."
+            )
+        for name, value in cast.items():
+            setattr(self, name, value)

@@ -10,9 +10,10 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from gmm_jax._data import as_points
 from gmm_jax.fitting import arguments
 from gmm_jax.mixture import Mixture
-from gmm_jax.sklearn._evaluation import log_sum_exp, shares_of
+from gmm_jax.sklearn._evaluation import log_sum_exp, shares_of, usual
 
 
 class Estimator(DensityMixin, BaseEstimator):
@@ -20,6 +21,7 @@ class Estimator(DensityMixin, BaseEstimator):
 
     n_components: int
     random_state: Any
+    _exact: Any
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit the mixture.
@@ -42,14 +44,14 @@ class Estimator(DensityMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Index of the most probable component of each point."""
-        return self._log_joint(self._points(X)).argmax(1)
+        return self._possible(X).argmax(1)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability that each component (column) produced each point (row)."""
-        return shares_of(self._log_joint(self._points(X)))
+        return shares_of(self._possible(X))
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Log density at each point, in nats."""
+        """Log density at each point, in nats; minus infinity where no component reaches."""
         return log_sum_exp(self._log_joint(self._points(X)))
 
     def score(self, X: Any, y: Any = None) -> Any:
@@ -79,6 +81,13 @@ class Estimator(DensityMixin, BaseEstimator):
         return self.bic(X) + 2 * float(entropy)
 
     @property
+    def result_(self) -> Any:
+        """The fit, as `gmm_jax.fit` returns it."""
+        if not hasattr(self, "_exact"):
+            raise AttributeError(f"this {type(self).__name__} has no result_: call fit first.")
+        return usual(self._exact)
+
+    @property
     def labels_(self) -> np.ndarray:
         """Most probable component of each point that was given to `fit`."""
         data = self._fitted_data()
@@ -102,6 +111,9 @@ class Estimator(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         names = list(getattr(self, "feature_names_in_", []))
+        unknown = [d for d in np.atleast_1d(dims) if isinstance(d, str) and d not in names]
+        if unknown:
+            raise ValueError(f"dims has {unknown[0]!r}, but the features are {names}.")
         numbers = [names.index(d) if isinstance(d, str) else int(d) for d in np.atleast_1d(dims)]
         return self.mixture_.condition(numbers if np.ndim(dims) else numbers[0], values)
 
@@ -118,10 +130,6 @@ class Estimator(DensityMixin, BaseEstimator):
         """The fitted mixture."""
 
     @abstractmethod
-    def _fitted_data(self) -> np.ndarray | None:
-        """The points that were fitted; None before that."""
-
-    @abstractmethod
     def _n_parameters(self) -> int:
         """How many numbers were free."""
 
@@ -129,15 +137,7 @@ class Estimator(DensityMixin, BaseEstimator):
         self, X: Any, sample_weight: Any, reset: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Points to learn from, and how often each counts."""
-        _refuse_masks(X)
-        points: Any = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if reset else 1,
-        )
+        points = self._validated(X, reset=reset, ensure_min_samples=2 if reset else 1)
         weight = arguments.as_weights(
             None if sample_weight is None else np.asarray(sample_weight), len(points)
         )
@@ -153,11 +153,46 @@ class Estimator(DensityMixin, BaseEstimator):
     def _points(self, X: Any) -> np.ndarray:
         """New points to compare with the fitted mixture."""
         check_is_fitted(self)
-        _refuse_masks(X)
-        points: Any = validate_data(
-            self, X, reset=False, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
-        )
-        return points
+        return self._validated(X, reset=False)
+
+    def _validated(self, X: Any, **options: Any) -> np.ndarray:
+        """Points as an array (n, d), as scikit-learn checks them.
+
+        Where it refuses them, our own words follow, which name what is wrong and what to do.
+        """
+        dtypes = [X.dtype] if hasattr(X, "dtype") else getattr(X, "dtypes", [])
+        times = any(getattr(dtype, "kind", None) in ("m", "M") for dtype in dtypes)
+        if times or np.ma.is_masked(X):  # scikit-learn takes them for numbers
+            as_points(X, "X", missing=True)
+        options |= dict(dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
+        try:
+            return np.asarray(validate_data(self, X, **options))
+        except (TypeError, ValueError, OverflowError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            try:
+                as_points(X, "X", missing=True)
+            except (TypeError, ValueError) as own:
+                raise kind(f"{error}\n{own}") from error
+            raise
+
+    def _possible(self, X: Any) -> np.ndarray:
+        """Log of weight times density of new points, (n, k), each of which is possible.
+
+        Raises:
+            ValueError: there is one that no component can have produced.
+        """
+        logs = self._log_joint(self._points(X))
+        lost = np.flatnonzero(~(logs > -np.inf).any(1))
+        if lost.size:
+            raise ValueError(
+                f"X has {lost.size} row(s) where the density of every component is 0 in "
+                f"{logs.dtype}, the first is row {lost[0]}: drop them; score_samples is -inf there."
+            )
+        return logs
+
+    def _fitted_data(self) -> np.ndarray | None:
+        """The points that were fitted; None before that."""
+        return np.asarray(self._exact.data) if hasattr(self, "_exact") else None
 
     def _key(self) -> jax.Array:
         """A key that follows `random_state`."""
@@ -169,10 +204,13 @@ class Estimator(DensityMixin, BaseEstimator):
         return tags
 
 
-def _refuse_masks(X: Any) -> None:
-    """Raise ValueError for entries that are masked: elsewhere they would count as numbers."""
-    if np.ma.is_masked(X):
-        raise ValueError(
-            "X has masked entries: drop those rows, or fill them in first, with NaN where they "
-            "are missing."
-        )
+def number_of_samples(n_samples: Any) -> int:
+    """How many points to draw.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: less than 1.
+    """
+    if arguments.whole("n_samples", n_samples, -(10**9)) < 1:
+        raise ValueError(f"Invalid value for 'n_samples': {n_samples}, at least 1 is needed.")
+    return int(n_samples)

@@ -1,5 +1,6 @@
 """Answers for many points: in the precision of the data, in blocks of sizes that repeat."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from gmm_jax._data import bucket
 from gmm_jax._pytree import rebuild
 from gmm_jax.mixture import Mixture
 
+ROOM = 1e4
+"""Numbers stay so many times within those whose squares their precision holds."""
 BLOCK = 16_384
 """Points that are compared with the components at once."""
 
@@ -59,12 +62,35 @@ def _about_middle(weights: np.ndarray, components: Any, dtype: Any) -> tuple[Mix
 
 
 def log_sum_exp(logs: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n"]:
-    """log sum exp over components."""
+    """log sum exp over components; minus infinity where every term is."""
     largest = logs.max(1)
-    return largest + np.log(np.exp(logs - largest[:, None]).sum(1))
+    largest = np.where(np.isneginf(largest), 0, largest)
+    with np.errstate(divide="ignore"):
+        return largest + np.log(np.exp(logs - largest[:, None]).sum(1))
 
 
 def shares_of(logs: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
     """Shares proportional to exp of the logs; each row sums to one."""
     relative = np.exp(logs - logs.max(1, keepdims=True))
     return relative / relative.sum(1, keepdims=True)
+
+
+def usual(result: Any) -> Any:
+    """A result in the precision that JAX is set to, whatever it was computed in."""
+    inside = jax.tree.map(
+        lambda a: np.asarray(a).astype(jax.dtypes.canonicalize_dtype(a.dtype), copy=False),
+        result.inside,
+    )
+    return dataclasses.replace(result, inside=inside)
+
+
+def check_squares(X: np.ndarray) -> None:
+    """Raise ValueError where squares of the numbers, which covariances are, would overflow."""
+    limits = np.finfo(X.dtype)
+    largest = float(np.nanmax(np.abs(X), initial=0))
+    if largest > limits.max**0.5 / ROOM:
+        more = "" if limits.bits == 64 else ", or pass float64"
+        raise ValueError(
+            f"X has {largest:g}, and {X.dtype} does not hold well what squares of such numbers "
+            f"come to: divide X by a number near {largest:.0e}{more}."
+        )

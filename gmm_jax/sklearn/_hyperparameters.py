@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gmm_jax._pytree import rebuild
-from gmm_jax.fitting.arguments import one_of
+from gmm_jax.fitting.options import number, one_of
 from gmm_jax.priors.mixtures import MixturePrior
 from gmm_jax.priors.normal_inverse_gamma import NormalInverseGamma
 from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
 from gmm_jax.sklearn import _covariances
 from gmm_jax.sklearn._conjugate import Knowledge, OneCovariance, OneVariance, Shares, Sticks
-from gmm_jax.sklearn._given import positive_definite, shaped
+from gmm_jax.sklearn._starts import positive_definite, shaped
 
 WEIGHTS = ("dirichlet_process", "dirichlet_distribution")
 
@@ -104,7 +104,7 @@ class Hyperparameters(NamedTuple):
         return rebuild(Knowledge, weights=weights, components=components)
 
     def prior(self, covariance_type: str) -> MixturePrior:
-        """The prior as `gmm_jax.fit` takes it, for "full" and "diag"."""
+        """The prior as `gmm_jax.fit` takes it; for "full", "diag" and what is the same."""
         d = len(self.mean)
         if covariance_type == "full" and d > 1:
             components = NormalInverseWishart(
@@ -147,12 +147,13 @@ def _positive(name: str, value: Any, otherwise: float) -> float:
     """A number above zero.
 
     Raises:
-        ValueError: it is not.
+        TypeError: it is no number.
+        ValueError: it is not above zero.
     """
-    number = otherwise if value is None else float(value)
-    if not (number > 0 and np.isfinite(number)):
-        raise ValueError(f"{name} must be above zero, got {value!r}.")
-    return number
+    found = otherwise if value is None else number(name, value)
+    if not 0 < found < np.inf:
+        raise ValueError(f"{name} must be above zero and finite, got {value!r}.")
+    return found
 
 
 def _spread(deviations: np.ndarray, weight: np.ndarray, covariance_type: str) -> np.ndarray:
@@ -181,10 +182,8 @@ def expected(drawn: Any, covariance_type: str) -> dict[str, Any]:
         trils = np.tril(np.asarray(draws.components.scale_trils, np.float64))
         covariances = np.einsum("skij,sklj->kil", trils, trils) / len(trils)
     else:
-        covariances = (np.asarray(draws.components.scales, np.float64) ** 2).mean(0)
-        covariances = {"full": covariances[..., None], "tied": covariances.mean(0)[..., None]}.get(
-            covariance_type, covariances[:, 0] if covariance_type == "spherical" else covariances
-        )
+        variances = (np.asarray(draws.components.scales, np.float64) ** 2).mean(0)
+        covariances = variances.reshape(_covariances.shape_of(covariance_type, k, d))
     roots = _covariances.roots_of(covariances, covariance_type, k, d)
     arrays = _covariances.fitted_arrays(roots, covariance_type)
     return {"weights_": weights / weights.sum(), "means_": means, **arrays}

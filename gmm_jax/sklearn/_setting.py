@@ -1,18 +1,16 @@
-"""The data of a fit by ascent, in a frame, as the loops read them."""
+"""The data of a fit by ascent, in a frame, as the steps read them."""
 
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from gmm_jax._data import Frame, bucket, float_dtype, padded
 from gmm_jax.families.limits import Limits
 from gmm_jax.fitting import arguments, setting
 from gmm_jax.fitting.point import BLOCK, SCALE_FLOOR
 from gmm_jax.table import Table
-
-ROOM = 1024
-"""Steps that one compiled program has room for; more are counted in multiples of it."""
 
 
 class Setting(NamedTuple):
@@ -79,7 +77,11 @@ class Setting(NamedTuple):
         """A number, or several, in the precision of the computation."""
         return jnp.asarray(np.asarray(value, self.dtype))
 
-    @staticmethod
-    def room(most: int) -> int:
-        """How long a history a program needs that takes at most so many steps."""
-        return -(-(most + 2) // ROOM) * ROOM
+
+def widened(statistics: Any, extra: Array | np.ndarray) -> Any:
+    """Statistics of points of which each is a cloud with the variances `extra`."""
+    if hasattr(statistics, "squares"):
+        more = statistics.counts[..., None] * extra
+        return statistics._replace(squares=statistics.squares + more)
+    more = statistics.counts[..., None, None] * jnp.diag(extra)
+    return statistics._replace(products=statistics.products + more)

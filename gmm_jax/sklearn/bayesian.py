@@ -18,11 +18,11 @@ from gmm_jax.sklearn._approximation import (
     posterior_fit,
     predictive,
     run,
-    stacked,
     started,
 )
-from gmm_jax.sklearn._ascent import Ascent, best_run, usual
-from gmm_jax.sklearn._evaluation import in_blocks, precision_of
+from gmm_jax.sklearn._ascent import OTHER, Ascent
+from gmm_jax.sklearn._estimator import number_of_samples
+from gmm_jax.sklearn._evaluation import in_blocks, precision_of, usual
 from gmm_jax.sklearn._hyperparameters import Hyperparameters, attributes_of, expected
 from gmm_jax.sklearn._setting import Setting
 
@@ -83,6 +83,9 @@ class BayesianGaussianMixture(Ascent):
         >>> len(set(model.predict(X)))  # of three components the points need two
         2
     """
+
+    _known: Any
+    """What is known of the mixture; None after draws."""
 
     def __init__(
         self,
@@ -151,9 +154,9 @@ class BayesianGaussianMixture(Ascent):
         """
         if not self._by_draws:
             return super().sample(n_samples)
-        points, labels = self.posterior_.sample(
-            self._key(), arguments.whole("n_samples", n_samples)
-        )
+        drawn: Any = self._drawn
+        with precision_of(self._data[0]):
+            points, labels = drawn.sample(self._key(), number_of_samples(n_samples))
         order = np.argsort(np.asarray(labels), kind="stable")
         return np.asarray(points, np.float64)[order], np.asarray(labels)[order]
 
@@ -175,33 +178,33 @@ class BayesianGaussianMixture(Ascent):
         with precision_of(X):
             data = self._setting(X, weight, k)
             prior = enter(prior_outside, data.frame, data.dtype)
-            if self._continues and not self._by_draws:
+            shift = data.log_volume
+            if self._continues(X.shape[1]) and not self._by_draws:
+                if type(self._known.weights) is not type(prior.weights):
+                    raise ValueError(OTHER)
                 starts = [enter(self._known, data.frame, data.dtype)]
-                before = np.array([self.lower_bound_ + data.log_volume])
+                before = np.array([self.lower_bound_ + shift])
             else:
                 divisions = self._divisions(X, weight)
                 starts = [started(found, data, prior, self.reg_covar) for found in divisions]
                 before = np.full(len(starts), -np.inf)
             asked = data, prior, self.reg_covar
-            runs = run(stacked(starts), *asked, before, self.tol, self.max_iter)
-            best = best_run(runs.bound, runs.steps, runs.history)
-            known, bound = jax.tree.map(lambda a: a[best], runs.knowledge), float(runs.bound[best])
+            runs = run(starts, *asked, before, self.tol, self.max_iter)
+            best = runs.best()
+            known, bound = jax.tree.map(lambda a: a[best], runs.places), float(runs.height[best])
             if not np.isfinite(bound):
                 raise ValueError(
-                    "the lower bound is not finite: scale the data, or pass a covariance_prior."
+                    "the lower bound is not finite: scale X, or pass a covariance_prior."
                 )
-            history = runs.history[: runs.steps[best], best].astype(np.float64)
-            last = float(history[-1]) if len(history) else -np.inf
+            heights = runs.heights(best)
+            last = float(heights[-1]) if len(heights) else -np.inf
             if runs.converged[best] and self.polish:
                 known, last = further(known, bound, *asked)
-            self._known = leave(known, data.frame)
-            self._set(attributes_of(self._known, self.covariance_type), X.dtype)
-        self._data, self._prior, self._drawn = (X, weight), prior_outside, None
-        self.converged_, self.n_iter_ = bool(runs.converged[best]), int(runs.steps[best])
-        self.lower_bound_ = last - data.log_volume
-        self.lower_bounds_ = (history - data.log_volume).tolist()
-        self._tell(runs.converged, runs.steps, runs.history - data.log_volume)
-        self._warn_unless_converged(self.converged_)
+            known = leave(known, data.frame)
+            self._set(attributes_of(known, self.covariance_type), X.dtype)
+        self._data, self._prior = (X, weight), prior_outside
+        self._drawn, self._known = None, known
+        self._report(runs, best, last, shift)
 
     def _setting(self, X: np.ndarray, weight: np.ndarray, k: int) -> Setting:
         kind = MultivariateNormal if _covariances.has_matrices(self.covariance_type) else Normal
@@ -209,8 +212,8 @@ class BayesianGaussianMixture(Ascent):
 
     def _learn_by_draws(self, X: np.ndarray, weight: np.ndarray, told: Hyperparameters) -> None:
         """Let `gmm_jax.fit` draw from the posterior under the same prior."""
-        one_feature = X.shape[1] == 1
-        if self.covariance_type not in ("full", "diag") and not one_feature:
+        alike = ("full", "diag", "spherical") if X.shape[1] == 1 else ("full", "diag")
+        if self.covariance_type not in alike:
             raise ValueError(
                 f"covariance_type={self.covariance_type!r} is for method='variational': pass "
                 f"that, or covariance_type='full' or 'diag'."
@@ -233,11 +236,6 @@ class BayesianGaussianMixture(Ascent):
         self._set(expected(drawn, self.covariance_type), X.dtype)
         for doubt in doubts:
             warn(str(doubt.message))
-
-    def _set(self, attributes: dict[str, Any], dtype: Any) -> None:
-        """Set fitted attributes, in the precision of the data."""
-        for name, value in attributes.items():
-            setattr(self, name, jax.tree.map(lambda a: np.asarray(a).astype(dtype), value))
 
     @property
     def _by_draws(self) -> bool:

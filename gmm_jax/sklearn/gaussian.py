@@ -12,12 +12,12 @@ from gmm_jax.fitting import setting
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
 from gmm_jax.sklearn import _covariances, _starts
-from gmm_jax.sklearn._ascent import Ascent, best_run
-from gmm_jax.sklearn._climb import Climbed, run, to_the_top
+from gmm_jax.sklearn._ascent import Ascent
+from gmm_jax.sklearn._climb import Climbed
 from gmm_jax.sklearn._evaluation import precision_of
-from gmm_jax.sklearn._given import Given
+from gmm_jax.sklearn._likelihood import run, to_the_top, updated
 from gmm_jax.sklearn._setting import Setting
-from gmm_jax.sklearn._updates import updated
+from gmm_jax.sklearn._starts import Given
 
 
 class GaussianMixture(Ascent):
@@ -121,7 +121,7 @@ class GaussianMixture(Ascent):
         points, weight = self._checked(X, sample_weight, reset=False)
         points = points.astype(self.means_.dtype)
         with precision_of(points):
-            self._set(updated(self._exact, points, weight, self.reg_covar), points.dtype)
+            self._keep(updated(self._exact, points, weight, self.reg_covar), points.dtype)
         return self
 
     def _learn(self, X: np.ndarray, weight: np.ndarray) -> None:
@@ -134,26 +134,20 @@ class GaussianMixture(Ascent):
             data = Setting.of(X, weight, kind, self.covariance_type, k, self.reg_covar)
             starts, before = self._starts(data, given)
             runs = run(starts, data, self.reg_covar, before, self.tol, self.max_iter)
-            best = best_run(runs.objective, runs.steps, runs.history)
-            self._end(data, runs, best)
-        self._tell(runs.converged, runs.steps, runs.history - data.log_volume / data.size)
-        self._warn_unless_converged(self.converged_)
+            self._end(data, runs, runs.best())
 
     def _end(self, data: Setting, runs: Climbed, best: int) -> None:
         """Go on from the best run to the top, and set all fitted attributes."""
-        shift = data.log_volume / data.size
-        history = (runs.history[: runs.steps[best], best] - shift).astype(np.float64)
-        bound = float(history[-1]) if len(history) else -np.inf
-        end, objective = jax.tree.map(lambda a: a[best], runs.mixtures), float(runs.objective[best])
+        shift, heights = data.log_volume / data.size, runs.heights(best)
+        bound = float(heights[-1]) if len(heights) else -np.inf
+        end, objective = jax.tree.map(lambda a: a[best], runs.places), float(runs.height[best])
         converged, note = bool(runs.converged[best]), ""
         self._check_sound(end, objective, converged, data)
         noise = 4 * np.finfo(data.dtype).eps * (1 + abs(objective))
-        if converged and self.polish and objective - shift > bound + noise:
+        if converged and self.polish and objective > bound + noise:
             end, objective, more = to_the_top(end, objective, data, self.reg_covar)
             if more:
-                bound, note = objective - shift, f", then {more} accelerated steps to the top"
-        self.converged_, self.n_iter_ = converged, int(runs.steps[best])
-        self.lower_bound_, self.lower_bounds_ = bound, history.tolist()
+                bound, note = objective, f", then {more} accelerated steps to the top"
         n_starts = len(runs.steps)
         fitted = PointFit(
             data=data.points,
@@ -166,26 +160,26 @@ class GaussianMixture(Ascent):
             log_likelihood=objective * data.size - data.log_volume,
             n_parameters=setting.count_free(data.limits, data.family),
             status=em.CONVERGED if converged else em.RUNNING,
-            history=history,
+            history=heights - shift,
             restarts=None,
             limits=data.limits,
         )
-        self._set(fitted, data.points.dtype)
+        self._keep(fitted, data.points.dtype)
+        self._report(runs, best, bound, shift)
 
-    def _set(self, fitted: PointFit, dtype: Any) -> None:
-        """Set what speaks of the mixture, in the data's unit."""
-        self._exact = fitted
+    def _keep(self, fitted: PointFit, dtype: Any) -> None:
+        """Keep a fit, and set what speaks of its mixture, in the data's unit."""
         exact = jax.tree.map(lambda a: np.asarray(a, np.float64), fitted.inside.components)
         outside = exact.affine(fitted.frame.centre, fitted.frame.unit)
         roots = _covariances.roots_of_components(outside, self.covariance_type)
         arrays = _covariances.fitted_arrays(roots, self.covariance_type)
-        arrays |= {"weights_": np.asarray(fitted.inside.weights), "means_": outside.means}
-        for name, value in arrays.items():
-            setattr(self, name, value.astype(dtype))
+        weights = np.asarray(fitted.inside.weights)
+        self._set(arrays | {"weights_": weights, "means_": outside.means}, dtype)
+        self._exact = fitted
 
     def _starts(self, data: Setting, given: Given) -> tuple[Mixture, np.ndarray]:
         """Mixtures to start from, and the objective that the first is compared with; inside."""
-        if self._continues:
+        if self._continues(data.points.shape[1]):
             found = [(self.weights_, self.means_, self._roots())]
             before = self.lower_bound_ + data.log_volume / data.size
             return _starts.inside(found, data), np.array([before])
@@ -205,7 +199,7 @@ class GaussianMixture(Ascent):
         """Raise ValueError where the likelihood has no proper maximum nearby."""
         if not np.isfinite(objective):
             raise ValueError(
-                "the log likelihood is not finite: scale the data, or pass a larger reg_covar."
+                "the log likelihood is not finite: scale X, or pass a larger reg_covar."
             )
         components = jax.tree.map(jnp.asarray, end.components)
         collapsed = components.collapsed(jnp.asarray(data.limits.floor)).any()

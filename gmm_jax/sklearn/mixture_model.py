@@ -8,8 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from gmm_jax.fitting import arguments, fit
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
-from gmm_jax.sklearn._ascent import usual
-from gmm_jax.sklearn._estimator import Estimator
+from gmm_jax.sklearn._estimator import Estimator, number_of_samples
 from gmm_jax.sklearn._evaluation import in_blocks, precision_of
 
 STARTS = {"k-means++": "kmeans++", "random": "random"}
@@ -87,17 +86,12 @@ class MixtureModel(Estimator):
         self.tol = tol
         self.random_state = random_state
 
-    @property
-    def result_(self) -> Any:
-        """What `gmm_jax.fit` returned."""
-        if "_exact" not in vars(self):
-            raise AttributeError(f"this {type(self).__name__} has no result_: call fit first.")
-        return usual(self._exact)
-
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw points and the components that they came from; those of the first come first."""
         check_is_fitted(self)
-        drawn, labels = self.result_.sample(self._key(), arguments.whole("n_samples", n_samples))
+        n_samples, fitted = number_of_samples(n_samples), self._exact
+        with precision_of(np.asarray(fitted.data)):
+            drawn, labels = fitted.sample(self._key(), n_samples)
         order = np.argsort(np.asarray(labels), kind="stable")
         points = np.asarray(drawn, np.float64).reshape(n_samples, -1)
         return points[order], np.asarray(labels)[order]
@@ -113,6 +107,11 @@ class MixtureModel(Estimator):
 
     def _learn(self, X: np.ndarray, weight: np.ndarray) -> None:
         arguments.one_of("init_params", self.init_params, STARTS)
+        arguments.whole("max_iter", self.max_iter)
+        if self.n_init is not None:
+            arguments.whole("n_init", self.n_init, most=arguments.MOST_RESTARTS)
+        if self.tol is not None:
+            arguments.not_negative("tol", self.tol)
         with precision_of(X):
             self._exact = fit(
                 self._as_fitted(X),
@@ -153,9 +152,6 @@ class MixtureModel(Estimator):
         if not isinstance(self._exact, PointFit):
             raise AttributeError("mixture_ is of a point estimate: see result_.draws.")
         return self.result_.mixture
-
-    def _fitted_data(self) -> np.ndarray | None:
-        return np.asarray(self._exact.data) if hasattr(self, "_exact") else None
 
     def _n_parameters(self) -> int:
         if not isinstance(self._exact, PointFit):
