@@ -84,7 +84,7 @@ assert 0.09 < is_odd[4].mean() < 0.11
 # components that share one covariance matrix: with some 950 digits to learn from, a matrix for each
 # of 20 would be mostly noise. The score of an image is minus its log density: large means odd.
 #
-# Twenty tries, each digit twice the odd one, are twenty data sets. `fit_many` fits them in one call.
+# Twenty tries, each digit twice the odd one, are twenty data sets. `fit_many` fits them together.
 
 # %%
 mixtures = gmm_jax.fit_many(learn, 20, covariance_type="tied", n_restarts=1)
@@ -109,8 +109,8 @@ joint = [
 assert np.allclose(oddness(4, test[4][:5]), -np.log(np.sum(joint, 0)), atol=2e-2)
 
 # %% [markdown]
-# On the left the scores of the test, on the right the digits that got the highest and the lowest of
-# them. The oddest of the usual digits are drawn in a way of their own: somebody should indeed look at
+# On the left the scores of the test, on the right digits that got the highest and lowest ones. The
+# oddest of the usual digits are drawn in a way of their own: somebody should indeed look at
 # them. Some fours pass for usual.
 
 # %%
@@ -179,6 +179,24 @@ for name in by_method:
     )
 odd, usual = by_method["mixture"][0][is_odd[0]], by_method["mixture"][0][~is_odd[0]]
 assert np.isclose(area["mixture"][0], (odd[:, None] > usual).mean(), atol=1e-3)
+
+# %% [markdown]
+# One normal distribution finds odd digits hardly better than a forest, with an area of .72 and .73:
+# the middle of nine heaps is not where digits are. The mixture has .94, and two of three images at
+# the top of its list are odd. The local outlier factor is as good, without any density: it wins
+# several of the twenty tries, and the means differ by less than .02. What the mixture has to offer
+# beyond is in the next two sections: scores that are probabilities, and rows with holes.
+
+# %%
+mean_area = {name: round(figures.mean(), 2) for name, figures in area.items()}
+assert abs(mean_area["mixture"] - 0.94) < 0.015
+assert abs(mean_area["one normal"] - 0.72) < 0.015
+assert abs(mean_area["isolation forest"] - 0.73) < 0.015
+assert mean_area["one-class SVM"] < 0.7
+assert abs(precision["mixture"].mean() - 2 / 3) < 0.05
+assert abs((area["mixture"] - area["local outlier factor"]).mean()) < 0.02
+assert 3 <= (area["mixture"] < area["local outlier factor"]).sum() <= 17
+
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharey=True)
 names = list(by_method)[::-1]
@@ -200,74 +218,132 @@ _ = left.legend(loc="upper left")
 # ## 3. Where to draw the line
 #
 # Somebody must look at whatever is called odd, and has time for one usual digit in twenty. Where is
-# the line? Take the score that 5 % of usual digits exceed. But which digits? Not those that the
-# mixture has learnt from: it knows them too well. With digits that it has not seen, $m$ of them, no
-# knowledge of the mixture is needed: a new digit is as likely as any other to be the highest of
-# $m + 1$, the second highest, and so on. So the line at the $r$th highest gives false alarms at a
-# rate of $r / (m + 1)$ on average, whatever the density, good or bad.
+# the line? At the score that 5 % of usual digits exceed. But of which digits? Not of those that the
+# mixture has learnt from: it knows them too well. Of $m$ others, nothing need be known about the
+# mixture, not even that it is any good: a new digit is as likely to be the highest of the $m + 1$
+# as the second highest, and so on. So it exceeds the $r$th highest of $m$ with probability
+# $r / (m + 1)$, on average over all divisions.
+
 
 # %%
-m = len(threshold[4])
-r = round(0.05 * (m + 1))
+def false_alarms(i, points):
+    """The share of usual test digits beyond a line that 5 % of some points exceed."""
+    r = round(0.05 * (len(points) + 1))
+    line = np.sort(oddness(i, points))[-r]
+    return (by_method["mixture"][i][~is_odd[i]] > line).mean()
 
 
-def false_alarms(i, unseen):
-    """The share of usual test digits beyond the rth highest score of m digits."""
-    points = threshold[i] if unseen else learn[i]
-    line = np.quantile(oddness(i, points), 1 - 0.05 * (1 + 1 / len(points)))
-    return (oddness(i, test[i])[~is_odd[i]] > line).mean()
+honest = np.array([false_alarms(i, threshold[i]) for i in range(20)])
+naive = np.array([false_alarms(i, learn[i]) for i in range(20)])
+for name, rates in {"digits not learnt from": honest, "digits learnt from": naive}.items():
+    print(f"line by {name}: {rates.mean():.1%} false alarms, give or take {rates.std():.1%}")
 
+# %% [markdown]
+# The promise was 5 %, and over the twenty tries it is kept to within half a percent. From one try
+# to the next the rate varies by more than a percent, as it must: 17 alarms among 325 digits give or
+# take 4. Digits that were learnt from set the line too low: of the test, about 7 % lie beyond it.
+# With more components, or fewer digits to learn from, that gap grows. And of the odd digits, the
+# honest line lets 7 in 10 be found.
 
-honest, naive = (np.array([false_alarms(i, unseen) for i in range(20)]) for unseen in (True, False))
-line = [np.quantile(oddness(i, threshold[i]), 0.95) for i in range(20)]
-caught = np.mean(
-    [(s[o] > t).mean() for s, o, t in zip(by_method["mixture"], is_odd, line, strict=True)]
-)
-print(
-    f"false alarms, promised 5 %: line from unseen digits {honest.mean():.1%}, from learnt {naive.mean():.1%}"
-)
-print(f"give or take {honest.std():.1%}, caught {caught:.0%}")
+# %%
+sd = np.sqrt(0.05 * 0.95 / (len(test[4]) - N_ODD))
+assert round(sd * (len(test[4]) - N_ODD)) == 4
+assert abs(honest.mean() - 0.05) < 0.007
+assert 0.01 < honest.std() < 0.03
+assert naive.mean() > honest.mean() + 0.005
+assert abs(naive.mean() - 0.07) < 0.01
+found = [
+    (each[odd] > np.sort(oddness(i, threshold[i]))[-round(0.05 * (len(threshold[i]) + 1))]).mean()
+    for i, (each, odd) in enumerate(zip(by_method["mixture"], is_odd, strict=True))
+]
+print(f"odd digits found: {np.mean(found):.0%}")
+assert abs(np.mean(found) - 0.7) < 0.05
+
+# %% [markdown]
+# ## 4. Rows with holes
+#
+# Now cells, again from scikit-learn: 30 measurements of their nuclei, from 357 benign and 212
+# malignant growths. We take logs, learn from 200 benign rows, and test with the other 157 and 40
+# malignant ones, ten times over. Two hundred rows of 30 columns are few: we take one normal
+# distribution with a full covariance matrix, a mixture of one.
+#
+# Then 30 % of the entries of the test are lost. For the density a hole is no problem: the density
+# of what is left is what the holes are integrated out of. The rivals want all thirty numbers, so
+# we fill in the mean of the column. And one rival has no model: the mean of the row, in standard
+# deviations. Large is odd.
 
 # %%
 cancer = load_breast_cancer()
-benign = np.flatnonzero(cancer.target == 1)
-malignant = np.flatnonzero(cancer.target == 0)
+benign, malignant = np.flatnonzero(cancer.target == 1), np.flatnonzero(cancer.target == 0)
 logs = np.log(cancer.data + 0.001)
-known, checked, truth = [], [], []
+healthy, checked, is_bad = [], [], []
 for seed in range(10):
     random = np.random.default_rng(seed)
-    usual, odd = random.permutation(benign), random.permutation(malignant)
+    usual, bad = random.permutation(benign), random.permutation(malignant)[:40]
     centre, scale = logs[usual[:200]].mean(0), logs[usual[:200]].std(0)
-    known.append((logs[usual[:200]] - centre) / scale)
-    checked.append((logs[np.r_[usual[200:], odd[:40]]] - centre) / scale)
-    truth.append(np.arange(len(checked[-1])) >= len(usual) - 200)
+    healthy.append((logs[usual[:200]] - centre) / scale)
+    checked.append((logs[np.concatenate([usual[200:], bad])] - centre) / scale)
+    is_bad.append(np.arange(len(checked[-1])) >= 157)
+assert (len(benign), len(malignant), logs.shape[1]) == (357, 212, 30)
 
 
 def with_holes(i):
-    holes = np.random.default_rng(i).random(checked[i].shape) < 0.3
-    return np.where(holes, np.nan, checked[i])
+    """Test i, with 30 % of its entries lost."""
+    lost = np.random.default_rng(i).random(checked[i].shape) < 0.3
+    return np.where(lost, np.nan, checked[i])
 
 
-cells = gmm_jax.fit_many(known, 1)
-machines = [OneClassSVM(nu=0.05).fit(each) for each in known]
-forests = [IsolationForest(random_state=0).fit(each) for each in known]
+cells = gmm_jax.fit_many(healthy, 1)
+machines = [OneClassSVM(nu=0.05).fit(each) for each in healthy]
 answers = {
     "density": lambda i, x: -np.asarray(cells[i].log_prob(x), float),
     "one-class SVM": lambda i, x: -machines[i].score_samples(np.nan_to_num(x)),
-    "mean of the row": lambda i, x: np.nanmean(x, 1),
+    "mean of the row": lambda i, x: np.nanmean(x, axis=1),
 }
 whole, torn = (
     {
-        name: judge(roc_auc_score, [answer(i, view(i)) for i in range(10)], truth)
+        name: judge(roc_auc_score, [answer(i, test_of(i)) for i in range(10)], is_bad)
         for name, answer in answers.items()
     }
-    for view in (lambda i: checked[i], with_holes)
+    for test_of in (checked.__getitem__, with_holes)
 )
 for name in answers:
-    print(
-        f"{name:>20}: {whole[name].mean():.3f}, with holes {torn[name].mean():.3f}",
-        whole[name].std(),
-        (whole[name] - torn[name]).std(),
-    )
-for i, fig in enumerate(plt.get_fignums()):
-    plt.figure(fig).savefig(f"/tmp/tutc/09_{i}.png", dpi=80)
+    print(f"{name:>16}: area {whole[name].mean():.3f}, with holes {torn[name].mean():.3f}")
+
+# %% [markdown]
+# The density of a row with holes is the marginal density of the rest, and we can check that with
+# scipy. It loses .002 of its area, and the machine .016.
+#
+# But look at the areas themselves. The density comes last, with .89; the machine has .95. And the best is the mean of
+# the row, with .97. Malignant cells are *larger*, in nearly all that is measured. A density does
+# not know that only one direction is bad: to it, unusually small cells are just as odd, and so is
+# every combination of measurements that is a little off. It is the tool for when we know nothing of
+# what is odd. Where we do know something, that knowledge is worth more.
+
+# %%
+loss = {name: (whole[name] - torn[name]).mean() for name in answers}
+assert abs(whole["one-class SVM"].mean() - 0.95) < 0.01
+assert loss["density"] < 0.004
+assert loss["one-class SVM"] > 0.008
+assert abs(whole["density"].mean() - 0.89) < 0.01
+assert abs(whole["mean of the row"].mean() - 0.97) < 0.01
+assert whole["density"].mean() < min(a.mean() for n, a in whole.items() if n != "density")
+
+row = with_holes(0)[0]
+there = np.isfinite(row)
+normal = cells[0].mixture.components
+tril = np.tril(np.asarray(normal.scale_trils[0], float))
+covariance = (tril @ tril.T)[np.ix_(there, there)]
+mean = np.asarray(normal.means[0], float)[there]
+by_hand = stats.multivariate_normal.logpdf(row[there], mean, covariance)
+assert np.isclose(-answers["density"](0, with_holes(0))[0], by_hand, rtol=1e-3)
+
+figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+for place, name in enumerate(list(answers)[::-1]):
+    axes.plot(whole[name], np.full(10, place + 0.12), "|", ms=12, color=BLUE)
+    axes.plot(torn[name], np.full(10, place - 0.12), "|", ms=12, color=ORANGE)
+    axes.plot(whole[name].mean(), place + 0.12, "o", color=BLUE, label="whole rows")
+    axes.plot(torn[name].mean(), place - 0.12, "s", color=ORANGE, label="30 % lost")
+axes.set_yticks(range(4), list(answers)[::-1])
+axes.set(xlabel="area under the curve", title="Malignant cells, after benign ones alone")
+_ = axes.legend(*(each[:2] for each in axes.get_legend_handles_labels()), loc="lower left")
