@@ -193,8 +193,8 @@ _ = right.legend(fontsize=8)
 # ## 2. One mixture a speaker
 #
 # Eight components for each speaker, each normal with features of its own width. How many seconds
-# does it take to learn a voice? We fit sixteen speakers from 1, 2, 4 and 8 s each: 64 data sets, one
-# call. Frames that we leave out get a weight of 0, so that all sets have one length.
+# does it take to learn a voice? We fit sixteen speakers from 1, 2, 4 and 8 s each: 64 data sets in
+# one call. Frames that we leave out get a weight of 0, so that all sets have one length.
 
 # %%
 learn, others = data["learn"], data["others"]
@@ -249,9 +249,9 @@ for name, each in by_length.items():
     print(f"{name:>12}: right {np.round(each, 2)} with {lengths / SECOND} s")
 
 # %% [markdown]
-# A voice is not its mean: the nearest mean finds the right one of sixteen after a second in 36 of 100
-# pieces. The mixture does in 74, and after 4 s nearly always. Scikit-learn's mixtures, from one start
-# where ours had three, are no better. But one single normal distribution has 81! It has a full
+# A voice is not its mean: with pieces of one second, the nearest mean finds the right one of sixteen
+# for 36 in 100. The mixture does for 74, and with 4 s nearly always. Scikit-learn's mixtures, from
+# one start where ours had three, are no better. But one single normal distribution has 81! It has a full
 # covariance matrix and knows which numbers move together; eight components that don't, fitted to
 # 8 s, know less. For mixtures to win, they need more to learn from.
 #
