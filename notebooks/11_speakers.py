@@ -255,8 +255,8 @@ for name, each in by_length.items():
 # has 81! It has a full covariance matrix and knows which numbers move together; eight components
 # that don't, fitted to 8 s, know less. For mixtures to win, they need more to learn from.
 #
-# With one second to learn from it is worse. `fit_many` warns that in some sets every start ended with a component
-# on a single point, or none: maximum likelihood has no protection against that.
+# With one second to learn from it is worse. `fit_many` warns that in some sets every start ended
+# with a component on a single point, or none: maximum likelihood has no protection against that.
 
 # %%
 assert abs(by_length["nearest mean"][2] - 0.36) < 0.05
