@@ -344,6 +344,6 @@ for place, name in enumerate(list(answers)[::-1]):
     axes.plot(torn[name], np.full(10, place - 0.12), "|", ms=12, color=ORANGE)
     axes.plot(whole[name].mean(), place + 0.12, "o", color=BLUE, label="whole rows")
     axes.plot(torn[name].mean(), place - 0.12, "s", color=ORANGE, label="30 % lost")
-axes.set_yticks(range(4), list(answers)[::-1])
+axes.set_yticks(range(len(answers)), list(answers)[::-1])
 axes.set(xlabel="area under the curve", title="Malignant cells, after benign ones alone")
 _ = axes.legend(*(each[:2] for each in axes.get_legend_handles_labels()), loc="lower left")
