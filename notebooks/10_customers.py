@@ -180,7 +180,7 @@ assert named["first, $"][0] < named["first, $"][1] < named["first, $"][3]
 # %% [markdown]
 # ## 3. Would other customers have given the same kinds?
 #
-# We draw 2357 of the customers with replacement, which is to say that we give each a weight of 0, 1,
+# We draw 2357 of the customers with replacement, which is to say that each gets a weight of 0, 1,
 # 2, ..., and fit again. Do both mixtures divide all the customers alike? The *adjusted Rand index*
 # says how far two divisions agree: 1 is exactly, 0 is no better than chance. K-means is asked the
 # same. It needs columns of one scale and no holes: log of the counts, standard deviations, 0 for
@@ -244,13 +244,14 @@ for name in expected:
     print(f"{name:>10}: off by {error[name]:.2f}, log probability {log_p[name].mean():.3f}")
 
 # %% [markdown]
-# The mixture does far better than k-means with as many clusters: .22 nats for each customer. Some of
-# that is knowing the families, some that it may look at the futures that we know when it makes the
+# The mixture does far better than k-means with as many clusters: .22 nats a customer. Some of that
+# is knowing the families, some that it may look at the futures that we know when it makes the
 # kinds, which k-means cannot, having no way to leave out the others.
 #
 # The regression is made for this question, and its rates are the better ones: off by 1.93 orders
 # against 2.00. The mixture's *probabilities* are as good, since it knows that customers of equal
-# histories differ. On the right, the regression expects too few who never order again.
+# histories differ. On the right: of the regression's customers 59 % never order again, of the real
+# ones 70 %.
 
 # %%
 gain = {name: (log_p["mixture"] - each).mean() for name, each in log_p.items()}
@@ -273,6 +274,8 @@ counts = np.arange(9)
 happened = [(actual == c).mean() for c in counts]
 mixed = (shares[:, None] * stats.poisson.pmf(counts[:, None], rates)).sum(2).mean(0)
 smooth = stats.poisson.pmf(counts, expected["regression"][:, None]).mean(0)
+assert (round(smooth[0], 2), round(happened[0], 2)) == (0.59, 0.70)
+assert abs(mixed[0] - happened[0]) < abs(smooth[0] - happened[0])
 right.bar(counts, happened, color="#CCCCCC", label="what happened")
 right.plot(counts, mixed, "o-", color=BLUE, label="mixture")
 right.plot(counts, smooth, "s--", color=ORANGE, label="regression")
@@ -283,8 +286,8 @@ _ = right.legend(fontsize=8)
 # ## 5. How sure are we of a single customer?
 #
 # A customer is of a kind with some probability, and a kind orders now more, now less. Both together
-# are the predictive distribution, a mixture of Poissons of the customer's own. We ask it for a range
-# that what happens should leave at either end with a probability of at most 5 %.
+# are the predictive distribution, a mixture of Poissons of the customer's own. It gives a range that
+# what happens should leave at either end with a probability of at most 5 %.
 
 
 # %%
@@ -304,7 +307,7 @@ print(
 # with a probability of .9 or more.
 #
 # Yet there is a flaw. The mixture expects 898 later orders of these customers altogether, and 1014
-# came. It found "regulars" partly by the futures that it saw, and thinks of those as 4.9 orders; of
+# came; the regression expects 953. The mixture found "regulars" partly by the futures that it saw, and thinks of those as 4.9 orders; of
 # the customers that it calls so without seeing, 3.8 came on average, and more than it thought of
 # all others. Kinds are sharper in the mirror than on the road. A smaller claim, and honest: rates
 # of kinds are for comparing kinds; for the sum of next year's orders, take the regression.
@@ -315,6 +318,7 @@ assert abs((sure > 0.9).mean() - 0.82) < 0.03
 assert (round(expected["mixture"].sum() / 10), round(actual.sum())) == (90, 1014)
 came = shares.T @ actual / shares.sum(0)
 print("expected of each kind:", rates.round(2), "came:", came.round(2))
+assert round(expected["regression"].sum()) == 953
 assert abs(came[1] - 3.8) < 0.2
 assert came[1] < rates[1] - 0.7
 assert np.all((came > rates)[[0, 2, 3]])
