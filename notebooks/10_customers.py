@@ -286,8 +286,8 @@ _ = right.legend(fontsize=8)
 # ## 5. How sure are we of a single customer?
 #
 # A customer is of a kind with some probability, and a kind orders now more, now less. Both together
-# are the predictive distribution, a mixture of Poissons of the customer's own. It gives a range that
-# what happens should leave at either end with a probability of at most 5 %.
+# are the predictive distribution, a mixture of Poissons of the customer's own. It gives a range,
+# which what happens should leave at either end with a probability of at most 5 %.
 
 
 # %%
@@ -306,11 +306,11 @@ print(
 # Nine in ten are inside, which is what was asked for. And four in five customers are of one kind
 # with a probability of .9 or more.
 #
-# Yet there is a flaw. The mixture expects 898 later orders of these customers altogether, and 1014
-# came; the regression expects 953. The mixture found "regulars" partly by the futures that it saw, and thinks of those as 4.9 orders; of
-# the customers that it calls so without seeing, 3.8 came on average, and more than it thought of
-# all others. Kinds are sharper in the mirror than on the road. A smaller claim, and honest: rates
-# of kinds are for comparing kinds; for the sum of next year's orders, take the regression.
+# Yet there is a flaw. The mixture expects 898 later orders of these customers altogether, the
+# regression 953, and 1014 came. The mixture found its regulars partly by the futures that it saw,
+# and expects 4.9 orders of them; those that it calls so without seeing made 3.8, and all others
+# more than it expected. Kinds are sharper in the mirror than on the road. They are for comparing
+# and describing; for the sum of next year's orders, take the regression.
 
 # %%
 assert abs(inside.mean() - 0.9) < 0.02
