@@ -38,6 +38,9 @@ def test_there_are_notebooks():
         "04_known_recipes",
         "05_how_many_types",
         "06_any_components",
+        "09_anomalies",
+        "10_customers",
+        "11_speakers",
     }
     assert {path.stem for path in NOTEBOOKS} >= names
 
