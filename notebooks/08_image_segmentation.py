@@ -56,8 +56,8 @@ lawn = rows > 80 + 8 * np.sin(columns / 25)
 roof = ~lawn & (np.abs(columns - 80) < rows - 20)
 truth = np.where(lawn, 2, np.where(roof, 1, 0))
 paints = np.array([[150, 190, 240], [215, 90, 60], [90, 170, 70]])
-light = random.uniform(0.35, 1.0, truth.shape)[..., None]
-painted = paints[truth] * light + random.normal(0, 4, (*truth.shape, 3))
+light = 0.65 + 0.25 * np.sin(columns / 13) * np.cos(rows / 9) + random.uniform(-0.1, 0.1, truth.shape)
+painted = paints[truth] * light[..., None] + random.normal(0, 4, (*truth.shape, 3))
 colours = painted.reshape(-1, 3).astype(np.float32)
 
 # %% [markdown]

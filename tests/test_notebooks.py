@@ -38,6 +38,9 @@ def test_there_are_notebooks():
         "04_known_recipes",
         "05_how_many_types",
         "06_any_components",
+        "07_your_own_prior",
+        "08_image_segmentation",
+        "12_on_accelerators",
     }
     assert {path.stem for path in NOTEBOOKS} >= names
 
