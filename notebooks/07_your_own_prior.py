@@ -15,9 +15,9 @@
 # # Your own prior
 #
 # So far every prior came ready-made: so many components, so much known of each. But knowledge often
-# has a shape of its own. Chibany's bentos now come from a chain of eight shops. All cook by the same
-# two recipes, small and large, but each shop packs them in shares of its own. What do eight shops
-# tell us about one of them? We say it as a program, and let `gmm_jax.sample` turn it round.
+# has a shape of its own. Chibany's bentos now come from a chain of eight shops. All cook by the
+# same two recipes, small and large, but each shop packs them in shares of its own. What do eight
+# shops tell us about one of them? We say it as a program, and let `gmm_jax.sample` turn it round.
 #
 # 1. Two simple answers, both wrong.
 # 2. The belief, as a program; and what it says before seeing data.
@@ -106,7 +106,8 @@ assert np.allclose(pooled, grid[log_likelihood.sum(0).argmax()], atol=0.01)
 #
 # The chain has a `typical` share. Every shop has its own, drawn around the typical one. How near?
 # That is `alike`: the chain's habit counts as much as so many boxes of the shop's own. With 0 shops
-# have nothing in common, with 1000 they are all the same. We don't know it, so it gets a prior, too.
+# have nothing in common, with 1000 they are all the same. We don't know it, so it gets a prior,
+# too.
 #
 # $$\text{large}_j \sim \text{Beta}(\text{alike} \cdot \text{typical},\;
 # \text{alike} \cdot (1 - \text{typical}))$$
@@ -151,8 +152,8 @@ by_hand = (
 assert math.isclose(log_joint, by_hand, rel_tol=1e-5)
 
 # %% [markdown]
-# **What does it say before seeing data?** Run it forward, a thousand times. Every row on the left is
-# a made-up chain: eight shops that resemble each other, more in some rows than in others. On the
+# **What does it say before seeing data?** Run it forward, a thousand times. Every row on the left
+# is a made-up chain: eight shops that resemble each other, more in some rows than in others. On the
 # right, how far the shops of a chain are apart (sd). It can be anything from almost nothing to .3;
 # had we written down a prior that knows better, this picture would have told us.
 
@@ -254,8 +255,8 @@ axes.set(ylabel="share of large boxes", ylim=(-0.03, 1.03), title="Few boxes bor
 _ = axes.legend(loc="lower left", ncols=4, fontsize=9)
 
 # %% [markdown]
-# **A shop that nobody has seen.** A ninth shop opens. "Alone" has nothing to say of it, "as one" says
-# its one share and is sure of it. The hierarchy draws a shop from the chain.
+# **A shop that nobody has seen.** A ninth shop opens. "Alone" has nothing to say of it, "as one"
+# says its one share and is sure of it. The hierarchy draws a shop from the chain.
 
 # %%
 random = np.random.default_rng(1)
@@ -268,8 +269,9 @@ assert ninth.std() > 2 * between[:, 0].std()
 # ## 4. Was it worth it?
 #
 # **New boxes.** The honest test is boxes that nobody has seen. Next month every shop sends 250. For
-# each rule we take the mean log density of a new box, under the mixture with the share that the rule
-# predicts. The best possible is that of the true shares; what a rule falls short of it is its price.
+# each rule we take the mean log density of a new box, under the mixture with the share that the
+# rule predicts. The best possible is that of the true shares; what a rule falls short of it is its
+# price.
 
 # %%
 new_shop, new_boxes = weigh(np.random.default_rng(2), np.full(8, 250))
@@ -342,8 +344,8 @@ assert np.all(np.abs(found.mean(0) - means) < 3 * found.std(0))
 assert np.all(found[:, 0] < found[:, 1])
 
 # %% [markdown]
-# The recipes come out right, and the price is doubt: all intervals of the shares get a little wider,
-# since a box of 460 g is now even harder to tell.
+# The recipes come out right, and the price is doubt: all intervals of the shares get a little
+# wider, since a box of 460 g is now even harder to tell.
 
 # %%
 blurred = np.asarray(unknown.draws["large"], float)
@@ -379,8 +381,8 @@ _ = right.legend(loc="lower left", fontsize=8)
 #
 # One chain of shops may be luck. So we let the program make up 20 chains, each with a truth that we
 # know, and hand each back to be fitted. If all is well, 90 % intervals hold the truth nine times in
-# ten: of 160 shares about 144. And the price of each rule, averaged over the chains, should be least
-# for the hierarchy, which knows how the chains were made.
+# ten: of 160 shares about 144. And the price of each rule, averaged over the chains, should be
+# least for the hierarchy, which knows how the chains were made.
 
 
 # %%
@@ -430,6 +432,6 @@ _ = axes.legend()
 # in schools, patients in hospitals, speakers in recordings. Write the program that makes them up,
 # look at what it makes up, and condition it on what you know.
 #
-# **Try it.** Let the mean of the large recipe drift by so many grams a day: draw the drift, pass the
-# day of each box as a second argument, and use `vmap` over the means as well. Or let shops differ in
-# their recipes, too.
+# **Try it.** Let the mean of the large recipe drift by so many grams a day: draw the drift, pass
+# the day of each box as a second argument, and use `vmap` over the means as well. Or let shops
+# differ in their recipes, too.

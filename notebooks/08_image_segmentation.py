@@ -47,8 +47,8 @@ random = np.random.default_rng(0)
 # ## 1. A painted picture
 #
 # Nobody knows the true segments of a photograph. So first we paint: a sky, a roof and a lawn. Each
-# has one paint, but light falls on it unevenly, and brightness multiplies red, green and blue alike.
-# In the space of colours every thing becomes a long thin cigar that points at black.
+# has one paint, but light falls on it unevenly, and brightness multiplies red, green and blue
+# alike. In the space of colours every thing becomes a long thin cigar that points at black.
 
 # %%
 rows, columns = np.mgrid[0:120, 0:160]
@@ -108,8 +108,8 @@ assert n == 273_280
 print(f"{n} pixels, {len(np.unique(photo.reshape(-1, 3), axis=0))} different colours")
 
 # %% [markdown]
-# To compare fits fairly we hold pixels out. Single pixels won't do: neighbours are all but copies of
-# each other. We hold out blocks of 16 by 16, one in five, by lot.
+# To compare fits fairly we hold pixels out. Single pixels won't do: neighbours are all but copies
+# of each other. We hold out blocks of 16 by 16, one in five, by lot.
 
 # %%
 row, column = np.divmod(np.arange(n), width)
@@ -122,9 +122,9 @@ assert 0.15 < held_out.mean() < 0.25
 # %% [markdown]
 # ## 3. Six segments
 #
-# Four ways to six segments: k-means, and mixtures whose components may be balls, boxes (each channel
-# has its own spread) or ellipsoids of any direction. k-means has no density. It implies one, though:
-# balls of the same size around its centres, each with its share of the pixels.
+# Four ways to six segments: k-means, and mixtures whose components may be balls, boxes (each
+# channel has its own spread) or ellipsoids of any direction. k-means has no density. It implies
+# one, though: balls of the same size around its centres, each with its share of the pixels.
 
 # %%
 k = 6
@@ -211,9 +211,9 @@ _ = axes[0].set_ylabel("blue")
 # ## 4. Where is it unsure?
 #
 # A mixture gives every pixel probabilities, and their entropy says how unsure they are: 0 where one
-# segment is certain, $\log 6 = 1.79$ nats where all are equally probable. It is largest along edges,
-# where a pixel has a bit of both sides, and wherever two segments share a colour. k-means has no
-# such map.
+# segment is certain, $\log 6 = 1.79$ nats where all are equally probable. It is largest along
+# edges, where a pixel has a bit of both sides, and wherever two segments share a colour. k-means
+# has no such map.
 
 # %%
 entropy = np.asarray(best.assignment_entropy(pixels), float).reshape(height, width)
@@ -260,9 +260,9 @@ print(f"colour: {log_density['ellipsoids']:.3f}; colour given place: {given_plac
 assert given_place > log_density["ellipsoids"]
 
 # %% [markdown]
-# The place of a pixel tells PLACEHOLDER about its colour, in blocks from which no pixel was seen. The
-# segments hang together better, too: count how often a pixel and its right-hand neighbour are in the
-# same one.
+# The place of a pixel tells PLACEHOLDER about its colour, in blocks from which no pixel was seen.
+# The segments hang together better, too: count how often a pixel and its right-hand neighbour are
+# in the same one.
 
 # %%
 placed_segments = np.asarray(placed.assign(both)).reshape(height, width)
@@ -315,5 +315,5 @@ _ = axes.legend()
 # The more pixels, the more segments. That is no fault of BIC. Colours of a photograph do not come
 # from a few normal distributions, so with enough data every further component pays. In other words:
 # "how many segments are there?" has no answer, but "how much detail can so many pixels support?"
-# has. Choose the number by what you want to do: two to cut out the sky, six for a poster, sixteen as
-# a model of colour. And where the truth is known, as on our painting, check against it.
+# has. Choose the number by what you want to do: two to cut out the sky, six for a poster, sixteen
+# as a model of colour. And where the truth is known, as on our painting, check against it.

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # On accelerators
 #
-# Everything in this package is compiled by JAX, and the same program runs on a processor, a graphics
-# card (GPU) or a TPU. What must *you* do to make use of that? Mostly nothing. This notebook shows
-# the five things worth knowing:
+# Everything in this package is compiled by JAX, and the same program runs on a processor, a
+# graphics card (GPU) or a TPU. What must *you* do to make use of that? Mostly nothing. This
+# notebook shows the five things worth knowing:
 #
 # 1. Compile once, run often.
 # 2. Thousands of fits in one call.
@@ -93,10 +93,10 @@ assert first > second
 #
 # ## 2. Thousands of fits in one call
 #
-# A lab has 2,000 cells and 200 measurements of each; a chain has 2,000 shops. Every one of them needs
-# a small fit. A loop spends its time on everything but arithmetic. `fit_many` lets hundreds of sets
-# step side by side, and when one is done another takes its place. On a GPU it is the only way to keep
-# it busy with small data.
+# A lab has 2,000 cells and 200 measurements of each; a chain has 2,000 shops. Every one of them
+# needs a small fit. A loop spends its time on everything but arithmetic. `fit_many` lets hundreds
+# of sets step side by side, and when one is done another takes its place. On a GPU it is the only
+# way to keep it busy with small data.
 #
 # The rival is a loop over scikit-learn. To save time we let it fit 100 of the sets, and multiply.
 
@@ -133,8 +133,8 @@ print(f"ratio: {loop * n_sets / n_timed / ours:.0f}")
 
 # %% [markdown]
 # Are they the same fits? Both climb the same likelihood, from starts of their own, so that single
-# sets may end on different hills. On average they are level: the log likelihood per point differs by
-# less than a hundredth. And one of ours is what `fit` says of the same points.
+# sets may end on different hills. On average they are level: the log likelihood per point differs
+# by less than a hundredth. And one of ours is what `fit` says of the same points.
 
 # %%
 per_point = many.log_likelihood[:n_timed] / 200
@@ -238,9 +238,9 @@ assert np.allclose(later.mixture.components.means, streamed.mixture.components.m
 # %% [markdown]
 # ## 5. Rows split over several devices
 #
-# Data may lie on several GPUs, TPUs or machines. Split the rows with JAX's own means, and call `fit`
-# as before: every device sums over its own rows, and only the sums travel. This cell runs with
-# however many devices there are, be it one.
+# Data may lie on several GPUs, TPUs or machines. Split the rows with JAX's own means, and call
+# `fit` as before: every device sums over its own rows, and only the sums travel. This cell runs
+# with however many devices there are, be it one.
 
 
 # %%
@@ -309,10 +309,10 @@ assert any((folder / "cache").iterdir())
 # %% [markdown]
 # ## 6. What 32 bits are enough for
 #
-# Accelerators are quick in 32 bits (about seven digits) and slow, or unable, in 64. Seven digits are
-# plenty for a mixture, and too few for a careless formula. Take bentos of 350 and 500 g, whose scale
-# also counts the truck: a million grams more. The textbook's variance, mean of squares minus square
-# of mean, is nonsense in 32 bits:
+# Accelerators are quick in 32 bits (about seven digits) and slow, or unable, in 64. Seven digits
+# are plenty for a mixture, and too few for a careless formula. Take bentos of 350 and 500 g, whose
+# scale also counts the truck: a million grams more. The textbook's variance, mean of squares minus
+# square of mean, is nonsense in 32 bits:
 
 # %%
 light, heavy = random.normal(350, 2, 400), random.normal(500, 2, 600)
@@ -325,8 +325,8 @@ assert not np.isclose(careless, light.var(), rtol=0.5)
 
 # %% [markdown]
 # `fit` works in 32 bits, too, and gets the same spread with the truck and without. It centres and
-# scales the data in 64 bits where they enter, and undoes that in the result. (The *means* are then a
-# million and some, and in 32 bits good to 0.06 g. Subtract the truck yourself if that matters.)
+# scales the data in 64 bits where they enter, and undoes that in the result. (The *means* are then
+# a million and some, and in 32 bits good to 0.06 g. Subtract the truck yourself if that matters.)
 
 # %%
 without = gmm_jax.fit(bentos, 2)
@@ -354,6 +354,6 @@ assert np.allclose(precise.mixture.components.means, [light.mean() + 1e6, heavy.
 # ## On a GPU or a TPU
 #
 # Install JAX for it (`pip install "gmm_jax[cuda13]"`, or `cuda12`, or `tpu`), and run this notebook
-# again. No line changes. What to expect: the cost of a call is larger there, so that a single fit of
-# a thousand points gains nothing. Thousands of fits, or a million rows, are what the machine is for.
-# Look at the picture in part 3 on yours.
+# again. No line changes. What to expect: the cost of a call is larger there, so that a single fit
+# of a thousand points gains nothing. Thousands of fits, or a million rows, are what the machine is
+# for. Look at the picture in part 3 on yours.
