@@ -56,7 +56,8 @@ lawn = rows > 80 + 8 * np.sin(columns / 25)
 roof = ~lawn & (np.abs(columns - 80) < rows - 20)
 truth = np.where(lawn, 2, np.where(roof, 1, 0))
 paints = np.array([[150, 190, 240], [215, 90, 60], [90, 170, 70]])
-light = 0.65 + 0.25 * np.sin(columns / 13) * np.cos(rows / 9) + random.uniform(-0.1, 0.1, truth.shape)
+light = 0.6 + 0.3 * np.sin(columns / 13) * np.cos(rows / 9)
+light += random.uniform(-0.1, 0.1, truth.shape)
 painted = paints[truth] * light[..., None] + random.normal(0, 4, (*truth.shape, 3))
 colours = painted.reshape(-1, 3).astype(np.float32)
 
@@ -76,7 +77,7 @@ rand = {
 }
 print({name: round(value, 3) for name, value in rand.items()})
 assert rand["mixture"] > 0.95
-assert rand["k-means"] < 0.6
+assert rand["k-means"] < rand["mixture"] - 0.1
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 2.9), layout="constrained")
 axes[0].imshow(np.clip(painted, 0, 255).astype(np.uint8))
@@ -256,7 +257,7 @@ placed = gmm_jax.fit(both[~held_out], k, tol=1e-5).mixture
 joint = np.asarray(placed.log_prob(both[held_out]), np.float64)
 where = np.asarray(placed.marginal([3, 4]).log_prob(places[held_out]), np.float64)
 given_place = float((joint - where).mean())
-print(f"colour: {log_density['ellipsoids']:.3f}; colour given place: {given_place:.3f} nats a pixel")
+print(f"colour: {log_density['ellipsoids']:.3f} nats a pixel; given its place: {given_place:.3f}")
 assert given_place > log_density["ellipsoids"]
 
 # %% [markdown]
@@ -274,7 +275,8 @@ def together(labels):
 
 
 by_colour = segments["ellipsoids"].reshape(height, width)
-print(f"neighbours together: {together(by_colour):.3f} by colour, {together(placed_segments):.3f} with")
+print(f"neighbours together: by colour {together(by_colour):.3f}", end=", ")
+print(f"by colour and position {together(placed_segments):.3f}")
 assert together(placed_segments) > together(by_colour)
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")

@@ -331,7 +331,12 @@ assert not np.isclose(careless, light.var(), rtol=0.5)
 # %%
 without = gmm_jax.fit(bentos, 2)
 with_truck = gmm_jax.fit(bentos + 1e6, 2)
-print("spreads without:", without.mixture.components.scales, " with:", with_truck.mixture.components.scales)
+print(
+    "spreads without:",
+    without.mixture.components.scales,
+    " with:",
+    with_truck.mixture.components.scales,
+)
 assert without.mixture.weights.dtype == np.float32
 assert np.allclose(with_truck.mixture.components.scales, [light.std(), heavy.std()], rtol=1e-3)
 assert np.allclose(without.mixture.components.scales, [light.std(), heavy.std()], rtol=1e-3)
@@ -348,7 +353,9 @@ with jax.enable_x64(True):
     precise = gmm_jax.fit(bentos + 1e6, 2)
 print(precise.mixture.weights.dtype, precise.mixture.components.means)
 assert precise.mixture.weights.dtype == np.float64
-assert np.allclose(precise.mixture.components.means, [light.mean() + 1e6, heavy.mean() + 1e6], atol=1e-4)
+assert np.allclose(
+    precise.mixture.components.means, [light.mean() + 1e6, heavy.mean() + 1e6], atol=1e-4
+)
 
 # %% [markdown]
 # ## On a GPU or a TPU
