@@ -183,11 +183,11 @@ assert log_density["ellipsoids"] > log_density["boxes"] > log_density["k-means"]
 assert error["k-means"] < min(error["boxes"], error["ellipsoids"])
 
 # %% [markdown]
-# So who is better? To *describe* the colours, ellipsoids, by far: they give a held-out pixel 1.5 nats
-# more, so that its colour is on (geometric) average 4.5 times as probable. To *repaint* with six
-# paints, k-means: that is its own criterion, and ellipsoids lose by a wide margin. Which segments a
-# person would draw is a third question, and no number here answers it: there is no ground truth.
-# Look for yourself.
+# So who is better? To *describe* the colours, ellipsoids, by far: they give a held-out pixel 1.5
+# nats more, so that its colour is on (geometric) average 4.5 times as probable. To *repaint* with
+# six paints, k-means: that is its own criterion, and ellipsoids lose by a wide margin. Which
+# segments a person would draw is a third question, and no number here answers it: there is no
+# ground truth. Look for yourself.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
@@ -262,12 +262,12 @@ joint = np.asarray(placed.log_prob(both[held_out]), np.float64)
 where = np.asarray(placed.marginal([3, 4]).log_prob(places[held_out]), np.float64)
 given_place = float((joint - where).mean())
 print(f"colour: {log_density['ellipsoids']:.3f} nats a pixel; given its place: {given_place:.3f}")
-assert given_place > log_density["ellipsoids"]
+assert abs(given_place - log_density["ellipsoids"] - 1.8) < 0.1
 
 # %% [markdown]
-# The place of a pixel tells PLACEHOLDER about its colour, in blocks from which no pixel was seen.
-# The segments hang together better, too: count how often a pixel and its right-hand neighbour are
-# in the same one.
+# To know where a pixel is, is worth 1.8 nats about its colour, even in blocks from which no pixel was
+# seen. The segments hang together better, too: a pixel and its right-hand neighbour are in the same
+# one in 91 % of cases, and were in 83 % by colour alone.
 
 # %%
 placed_segments = np.asarray(placed.assign(both)).reshape(height, width)
@@ -281,7 +281,8 @@ def together(labels):
 by_colour = segments["ellipsoids"].reshape(height, width)
 print(f"neighbours together: by colour {together(by_colour):.3f}", end=", ")
 print(f"by colour and position {together(placed_segments):.3f}")
-assert together(placed_segments) > together(by_colour)
+assert abs(together(by_colour) - 0.83) < 0.02
+assert abs(together(placed_segments) - 0.91) < 0.02
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
 for ax, labels, name in (
@@ -296,9 +297,9 @@ for ax, labels, name in (
 # ## 6. How many segments?
 #
 # `select` tries several numbers on 20,000 pixels drawn at random. The criterion is BIC: the log
-# likelihood, less half a $\log n$ for every parameter. Per pixel the likelihood hardly depends on how
-# many pixels there are, but the price does: it is $p \log n / 2n$. So from the same fits we can read
-# what BIC would choose had we 300 pixels, or all of them.
+# likelihood, less half a $\log n$ for every parameter. Per pixel the likelihood hardly depends on
+# how many pixels there are, but the price does: it is $p \log n / 2n$. So from the same fits we can
+# read what BIC would choose had we 300 pixels, or all of them.
 
 # %%
 numbers, size = [2, 4, 8, 16], 20_000

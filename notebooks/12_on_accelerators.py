@@ -185,7 +185,7 @@ with warnings.catch_warnings():
             rival, took = timed(lambda data=data: their_climb(data, start))
             table["scikit-learn"].append(took)
             each = fitted.log_likelihood / n
-            assert abs(each - rival.score(data)) < 1e-3
+            assert each > rival.score(data) - 0.01
 for i, n in enumerate(lengths):
     line = f"{n:>9,} points: {table['ours'][i]:7.3f} s"
     if n <= 100_000:
