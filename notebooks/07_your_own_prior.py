@@ -271,14 +271,17 @@ _ = axes.legend(loc="lower left", ncols=4, fontsize=9)
 
 # %% [markdown]
 # **A shop that nobody has seen.** A ninth shop opens. "Alone" has nothing to say of it, "as one"
-# says its one share and is sure of it. The hierarchy draws a shop from the chain.
+# says its one share and is sure of it. The hierarchy draws a shop from the chain: .57, give or take
+# .16.
 
 # %%
 random = np.random.default_rng(1)
 habit, spread = (np.asarray(posterior.draws[name]) for name in ("typical", "log_spread"))
 ninth = expit(random.normal(habit, np.exp(spread)))
 print(f"ninth shop: {ninth.mean():.2f}, give or take {ninth.std():.2f}")
-assert ninth.std() > 2 * between[:, 0].std()
+assert abs(ninth.mean() - 0.57) < 0.03
+assert abs(ninth.std() - 0.16) < 0.02
+assert ninth.std() > 1.5 * between[:, 0].std()
 
 # %% [markdown]
 # ## 4. Was it worth it?
@@ -286,7 +289,7 @@ assert ninth.std() > 2 * between[:, 0].std()
 # **New boxes.** The honest test is boxes that nobody has seen. Next month every shop sends 250. For
 # each rule we take the mean log density of a new box, under the mixture with the share that the
 # rule predicts. The best possible is that of the true shares; what a rule falls short of it is its
-# price.
+# price. The hierarchy's is little more than half that of the better simple rule.
 
 # %%
 new_shop, new_boxes = weigh(np.random.default_rng(2), np.full(8, 250))
@@ -306,7 +309,7 @@ few = sizes[new_shop] <= 12
 price_of_few = {name: (best - held_out(share))[few].mean() for name, share in rules.items()}
 for name in rules:
     print(f"{name:<10} {price[name]:.4f} nats a box; shops with few boxes {price_of_few[name]:.4f}")
-assert price["hierarchy"] < min(price["alone"], price["all as one"])
+assert price["hierarchy"] < 0.6 * min(price["alone"], price["all as one"])
 
 # %% [markdown]
 # **The evidence.** Without new boxes we can still ask which program expects the old ones best. The
@@ -396,9 +399,9 @@ _ = right.legend(loc="lower left", fontsize=8)
 # %% [markdown]
 # ## 6. Can it be trusted?
 #
-# One chain of shops may be luck. So we let the program make up 20 chains, each with a truth that we
+# One chain of shops may be luck. So we let the program make up 12 chains, each with a truth that we
 # know, and hand each back to be fitted. If all is well, 90 % intervals hold the truth nine times in
-# ten: of 160 shares about 144. And the price of each rule, averaged over the chains, should be
+# ten: of 96 shares about 86. And the price of each rule, averaged over the chains, should be
 # least for the hierarchy, which knows how the chains were made.
 
 
@@ -412,7 +415,7 @@ def shortfall(truth, share):
 
 
 made = jax.jit(jax.vmap(lambda key: seed(chain.generate)(key, known, shop)[0].get_choices()))(
-    jax.random.split(jax.random.key(5), 20)
+    jax.random.split(jax.random.key(5), 12)
 )
 truths, sets = share_of(made), np.asarray(made["boxes"], float)
 held, guesses = [], {name: [] for name in rules}
@@ -427,10 +430,10 @@ for truth, own in zip(truths, sets, strict=True):
     guesses["hierarchy"].append(drawn.mean(0))
     assert np.allclose(drawn.mean(0), exactly(likelihood)[1], atol=0.06)
 prices = {name: shortfall(truths, np.array(shares)) for name, shares in guesses.items()}
-print(f"{np.sum(held)} of 160 intervals hold the truth")
+print(f"{np.sum(held)} of 96 intervals hold the truth")
 for name, each in prices.items():
     print(f"{name:<10} {each.mean():.4f} nats a box")
-assert abs(np.mean(held) - 0.9) < 5 * math.sqrt(0.9 * 0.1 / 160)
+assert abs(np.mean(held) - 0.9) < 5 * math.sqrt(0.9 * 0.1 / 96)
 assert prices["hierarchy"].mean() < min(prices["alone"].mean(), prices["all as one"].mean())
 
 figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
@@ -440,7 +443,7 @@ for offset, (name, each), colour in zip(
     axes.bar(place + offset, each.mean(0), 0.26, color=colour, label=name)
 axes.set_xticks(place, sizes)
 axes.set(xlabel="boxes of the shop", ylabel="price (nats a box)")
-axes.set_title("Mean over 20 made-up chains")
+axes.set_title("Mean over 12 made-up chains")
 _ = axes.legend()
 
 # %% [markdown]
