@@ -296,13 +296,13 @@ for ax, labels, name in (
 # %% [markdown]
 # ## 6. How many segments?
 #
-# `select` tries several numbers on 20,000 pixels drawn at random. The criterion is BIC: the log
+# `select` tries several numbers on 10,000 pixels drawn at random. The criterion is BIC: the log
 # likelihood, less half a $\log n$ for every parameter. Per pixel the likelihood hardly depends on
 # how many pixels there are, but the price does: it is $p \log n / 2n$. So from the same fits we can
 # read what BIC would choose had we 300 pixels, or all of them.
 
 # %%
-numbers, size = [2, 4, 8, 16], 20_000
+numbers, size = [2, 4, 8, 16], 10_000
 subset = random.choice(pixels, size, replace=False)
 selection = gmm_jax.select(subset, numbers, n_restarts=2, tol=1e-3)
 each = np.array([row["log_likelihood"] / size for row in selection.table])
