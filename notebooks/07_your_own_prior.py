@@ -314,8 +314,8 @@ assert price["hierarchy"] < 0.6 * min(price["alone"], price["all as one"])
 # %% [markdown]
 # **The evidence.** Without new boxes we can still ask which program expects the old ones best. The
 # evidence is the density of the data with all choices summed out. Here is the rival, which believes
-# that all shops are one. It has a single open choice, so that plain importance sampling will do. The
-# hierarchy expects these boxes more than ten times better.
+# that all shops are one. It has a single open choice, so that plain importance sampling will do.
+# The hierarchy expects these boxes more than ten times better.
 
 
 # %%

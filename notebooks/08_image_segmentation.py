@@ -265,9 +265,9 @@ print(f"colour: {log_density['ellipsoids']:.3f} nats a pixel; given its place: {
 assert abs(given_place - log_density["ellipsoids"] - 1.8) < 0.1
 
 # %% [markdown]
-# To know where a pixel is, is worth 1.8 nats about its colour, even in blocks from which no pixel was
-# seen. The segments hang together better, too: a pixel and its right-hand neighbour are in the same
-# one in 91 % of cases, and were in 83 % by colour alone.
+# To know where a pixel is, is worth 1.8 nats about its colour, even in blocks from which no pixel
+# was seen. The segments hang together better, too: a pixel and its right-hand neighbour are in the
+# same one in 91 % of cases, and were in 83 % by colour alone.
 
 # %%
 placed_segments = np.asarray(placed.assign(both)).reshape(height, width)
