@@ -351,7 +351,6 @@ unknown = gmm_jax.sample(
     {"boxes": boxes},
     args=(shop,),
     supports={"means": "ordered"},
-    n_draws=2000,
     n_warmup=500,
 )
 print(unknown)
@@ -363,21 +362,21 @@ assert np.all(np.abs(found.mean(0) - means) < 3 * found.std(0))
 assert np.all(found[:, 0] < found[:, 1])
 
 # %% [markdown]
-# The recipes come out right, and the price is doubt: all intervals of the shares get a little
-# wider, since a box of 460 g is now even harder to tell.
+# The recipes come out right within their doubt, and that doubt has its price: the intervals of the
+# shares get 1.4 to 2.1 times as wide. A box of 460 g is now even harder to tell.
 
 # %%
 blurred = share_of(unknown.draws)
 wider = blurred.std(0) / exact_sd
 print("intervals are wider by a factor of", wider.round(2))
-assert wider.mean() > 1
+assert 1.2 < wider.min() < wider.max() < 2.5
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
 x = np.linspace(330, 590, 300)
 left.hist(boxes, bins=np.arange(330, 600, 10), density=True, color="#CCCCCC", label="164 boxes")
 parts = np.exp(unknown.draws["log_scales"])
 overall = blurred[:, np.asarray(shop)].mean(1)
-for i in range(0, 2000, 50):
+for i in range(0, 4000, 100):
     mixture = (1 - overall[i]) * stats.norm.pdf(x, found[i, 0], parts[i, 0])
     mixture += overall[i] * stats.norm.pdf(x, found[i, 1], parts[i, 1])
     left.plot(x, mixture, color=BLUE, lw=0.6, alpha=0.4, label="draws" if i == 0 else None)
