@@ -363,7 +363,7 @@ assert np.all(found[:, 0] < found[:, 1])
 
 # %% [markdown]
 # The recipes come out right within their doubt, and that doubt has its price: the intervals of the
-# shares get 1.4 to 2.1 times as wide. A box of 460 g is now even harder to tell.
+# shares get one and a half to two times as wide. A box of 460 g is now even harder to tell.
 
 # %%
 blurred = share_of(unknown.draws)
