@@ -170,7 +170,7 @@ assert math.isclose(log_joint, by_hand, rel_tol=1e-5)
 # **What does it say before seeing data?** Run it forward, a thousand times. Every row on the left
 # is a made-up chain: eight shops that resemble each other, more in some rows than in others. On the
 # right, how far the shops of a chain are apart (sd). It can be anything from almost nothing to .3;
-# had we written down a prior that knows better, this picture would have told us.
+# had we written down a belief that we don't hold, this picture would have shown it.
 
 # %%
 keys = jax.random.split(jax.random.key(0), 1000)
@@ -180,6 +180,8 @@ apart_by = shares.std(1)
 low, high = np.quantile(apart_by, [0.05, 0.95])
 print(f"sd among shops: 90 % from {low:.2f} to {high:.2f}")
 assert abs(shares.mean() - 0.5) < 5 * 0.25 / math.sqrt(1000)
+assert low < 0.05
+assert 0.25 < high < 0.35
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for i in range(12):
