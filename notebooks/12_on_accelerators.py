@@ -217,12 +217,12 @@ folder = Path(tempfile.mkdtemp())
 rows = clusters(100_001)
 np.save(folder / "rows.npy", rows)
 on_disk = np.load(folder / "rows.npy", mmap_mode="r")
-streamed, took = timed(lambda: gmm_jax.fit_chunks(on_disk, 5, n_restarts=2))
-whole = gmm_jax.fit(rows, 5, n_restarts=2)
+streamed, took = timed(lambda: gmm_jax.fit_chunks(on_disk, 5, n_restarts=2, tol=1e-5))
+whole = gmm_jax.fit(rows, 5, n_restarts=2, tol=1e-5)
 print(f"{took:.1f} s, {streamed.n_steps} passes over {on_disk.nbytes / 1e6:.1f} MB")
 print(f"kept in memory: {streamed.data.nbytes / 1e6:.2f} MB, a sample of the rows")
-assert abs(streamed.log_likelihood - whole.log_likelihood) / len(rows) < 1e-5
-assert np.allclose(streamed.mixture.components.means, whole.mixture.components.means, atol=1e-2)
+assert abs(streamed.log_likelihood - whole.log_likelihood) / len(rows) < 1e-4
+assert np.allclose(streamed.mixture.components.means, whole.mixture.components.means, atol=0.02)
 assert len(streamed.data) == 20_000
 
 # %% [markdown]
@@ -249,7 +249,7 @@ def fit_split(points):
     extra = -len(points) % len(jax.devices())  # rows of weight 0, to share them out evenly
     data = jax.device_put(np.pad(points, ((0, extra), (0, 0))), rows)
     weight = jax.device_put(np.pad(np.ones(len(points), "float32"), (0, extra)), rows)
-    return gmm_jax.fit(data, 5, n_restarts=2, sample_weight=weight)
+    return gmm_jax.fit(data, 5, n_restarts=2, tol=1e-5, sample_weight=weight)
 
 
 split = fit_split(rows)
@@ -340,24 +340,11 @@ assert np.allclose(without.mixture.components.scales, [light.std(), heavy.std()]
 assert float(np.spacing(np.float32(1e6))) == 0.0625
 
 # %% [markdown]
-# On a GPU one more thing matters: JAX multiplies matrices there with rounded inputs (TF32) unless
-# told otherwise. The package's formulas subtract before they square, which keeps the error of a log
-# density far below what matters. Where 64 bits are wanted all the same, switch them on before
-# anything else and pass data in 64 bits:
-
-# %%
-with jax.enable_x64(True):
-    precise = gmm_jax.fit(bentos + 1e6, 2)
-print(precise.mixture.weights.dtype, precise.mixture.components.means)
-assert precise.mixture.weights.dtype == np.float64
-assert np.allclose(
-    precise.mixture.components.means, [light.mean() + 1e6, heavy.mean() + 1e6], atol=1e-4
-)
-
-# %% [markdown]
+# On a GPU one more thing matters: JAX may round what it multiplies in matrix products there. The
+# package's formulas subtract before they square, so that the numbers which get rounded are small.
+#
 # ## On a GPU or a TPU
 #
 # Install JAX for it (`pip install "gmm_jax[cuda13]"`, or `cuda12`, or `tpu`), and run this notebook
-# again. No line changes. What to expect: the cost of a call is larger there, so that a single fit
-# of a thousand points gains nothing. Thousands of fits, or a million rows, are what the machine is
-# for. Look at the picture in part 3 on yours.
+# again: the code is the same. We have no figures to give here. Look at the picture of part 3 on
+# yours: where the line is flat, the machine is not busy, and `fit_many` or more rows cost nothing.
