@@ -16,7 +16,7 @@
 #
 # Everything in this package is compiled by JAX, and the same program runs on a processor, a
 # graphics card (GPU) or a TPU. What must *you* do to make use of that? Mostly nothing. This
-# notebook shows the five things worth knowing:
+# notebook shows the things worth knowing:
 #
 # 1. Compile once, run often.
 # 2. Thousands of fits in one call.
@@ -83,7 +83,7 @@ assert first > second
 
 # %% [markdown]
 # So: fit once more rather than judge by the first time. And where a script is run again and again,
-# let JAX keep what it compiled on disk. Two lines before the first fit do that; the fifth part
+# let JAX keep what it compiled on disk. Two lines before the first fit do that; part 5
 # shows them at work.
 #
 # ```python
@@ -95,8 +95,7 @@ assert first > second
 #
 # A lab has 2,000 cells and 200 measurements of each; a chain has 2,000 shops. Every one of them
 # needs a small fit. A loop spends its time on everything but arithmetic. `fit_many` lets hundreds
-# of sets step side by side, and when one is done another takes its place. On a GPU it is the only
-# way to keep it busy with small data.
+# of sets step side by side, and when one is done another takes its place.
 #
 # The rival is a loop over scikit-learn. To save time we let it fit 100 of the sets, and multiply.
 
