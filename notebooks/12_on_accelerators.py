@@ -216,8 +216,8 @@ folder = Path(tempfile.mkdtemp())
 rows = clusters(100_001)
 np.save(folder / "rows.npy", rows)
 on_disk = np.load(folder / "rows.npy", mmap_mode="r")
-streamed, took = timed(lambda: gmm_jax.fit_chunks(on_disk, 5, n_restarts=2))
-whole = gmm_jax.fit(rows, 5, n_restarts=2)
+streamed, took = timed(lambda: gmm_jax.fit_chunks(on_disk, 5, n_restarts=5, tol=1e-5))
+whole = gmm_jax.fit(rows, 5, n_restarts=5, tol=1e-5)
 print(f"{took:.1f} s, {streamed.n_steps} passes over {on_disk.nbytes / 1e6:.1f} MB")
 print(f"kept in memory: {streamed.data.nbytes / 1e6:.2f} MB, a sample of the rows")
 assert abs(streamed.log_likelihood - whole.log_likelihood) / len(rows) < 1e-4
@@ -248,7 +248,7 @@ def fit_split(points):
     extra = -len(points) % len(jax.devices())  # rows of weight 0, to share them out evenly
     data = jax.device_put(np.pad(points, ((0, extra), (0, 0))), rows)
     weight = jax.device_put(np.pad(np.ones(len(points), "float32"), (0, extra)), rows)
-    return gmm_jax.fit(data, 5, n_restarts=2, sample_weight=weight)
+    return gmm_jax.fit(data, 5, n_restarts=5, tol=1e-5, sample_weight=weight)
 
 
 split = fit_split(rows)
