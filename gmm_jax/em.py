@@ -221,10 +221,18 @@ def follow(
 
 def conclude(path: Path, size: Float[Array, "..."], limits: Limits) -> Int[Array, "r"]:
     """Status of each run: as the loop left it, or COLLAPSED."""
-    empty = (path.mixtures.weights * size[..., None] < 0.5) & ~limits.held.weights
+    empty = emptied(path.mixtures.weights, size[..., None], limits.held)
     collapsed = jax.vmap(lambda m: m.components.collapsed(limits.floor))(path.mixtures) | empty
     bad = jnp.any(collapsed, -1) & (path.status != NOT_FINITE)
     return jnp.where(bad, COLLAPSED, path.status)
+
+
+def emptied(
+    weights: Float[Array, "... k"], size: Float[Array, "..."], held: Mixture
+) -> Bool[Array, "... k"]:
+    """Components that lost all their points: those wholly known need none."""
+    known = jnp.stack([jnp.bool_(True), *map(jnp.all, jax.tree.leaves(held.components))]).all()
+    return (weights * size < 0.5) & ~held.weights & ~known
 
 
 def _extrapolate(a: Mixture, b: Mixture, c: Mixture, held: Mixture) -> Mixture:

@@ -63,10 +63,10 @@ TARGET = smc.Target(propose, log_rise, move)
 
 
 def _parts(positions: Any, target: Any) -> tuple[Float[Array, "p"], Float[Array, "p"]]:
-    """Log prior and log likelihood; where either is no number, nothing can be."""
+    """Log prior and log likelihood; where either is no number, or infinite, nothing can be."""
     prior, likelihood = jax.vmap(posterior.log_parts, (0, None))(positions, target)
     return _possible(prior), _possible(likelihood)
 
 
 def _possible(log_density: Float[Array, "p"]) -> Float[Array, "p"]:
-    return jnp.maximum(jnp.nan_to_num(log_density, nan=LOWEST), LOWEST)
+    return jnp.maximum(jnp.nan_to_num(log_density, nan=LOWEST, posinf=LOWEST), LOWEST)

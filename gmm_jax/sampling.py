@@ -194,7 +194,7 @@ def _by_smc(
         log_evidence_error=float(drawn.log_evidence_error),
         effective_sample_size=float(effective.min()),
     )
-    if posterior.ess < 25:
+    if not posterior.ess >= 25:
         warn(
             f"the particles of tempered SMC stem from so few at the start that they are worth "
             f"{posterior.ess:.0f} independent draws: pass more particles (n_particles)."

@@ -39,6 +39,12 @@ def affine_of(transform: Transform, low: Array, width: Array) -> Transform:
     )
 
 
+def _inside(share: Array) -> Array:
+    """Shares that round to 0 or 1, where a density may be infinite, moved inside."""
+    limits = jnp.finfo(share.dtype)
+    return jnp.clip(share, limits.tiny, 1 - limits.epsneg)
+
+
 def _even_basis(k: int) -> Float[np.ndarray, "k f"]:
     """Orthonormal columns that sum to zero (Helmert's)."""
     basis = np.zeros((k, k - 1))
@@ -126,7 +132,7 @@ TRANSFORMS = {
     "positive": Transform(jnp.log, jnp.exp, lambda u: u),
     "unit": Transform(
         lambda x: jnp.log(x) - jnp.log1p(-x),
-        jax.nn.sigmoid,
+        lambda u: _inside(jax.nn.sigmoid(u)),
         lambda u: jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u),
     ),
     "ordered": Transform(_ordered_free, _ordered, lambda u: u[..., 1:].sum(-1), 1),

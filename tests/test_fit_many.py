@@ -1,5 +1,7 @@
 """Many data sets in one call: the optimum of `fit` on each, and errors that name the set."""
 
+import warnings
+
 import jax
 import numpy as np
 import pytest
@@ -176,3 +178,16 @@ GOOD = [1.0, 2.0, 8.0, 9.0]
 def test_bad_input_is_named(sets, options, error, match):
     with pytest.raises(error, match=match):
         fit_many(sets, 2, **options)
+
+
+def test_a_known_component_may_stand_empty():
+    """Of three points, or none, and nobody warns: `fit` solves for shares of known components."""
+    known = {"means": [420.0, 500.0], "scales": [25.0, 25.0]}
+    sets = [[420.0, 425, 410], [430.0, 440, 470]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FitWarning)
+        many = fit_many(sets, fixed=known)
+    assert many.converged.all()
+    shares = [fit(own, fixed=known).mixture.weights for own in sets]
+    assert 0 < shares[1][1] < 1 / 6
+    np.testing.assert_allclose(many.mixtures.weights, shares, atol=1e-3)

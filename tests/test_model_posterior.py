@@ -8,7 +8,7 @@ from genjax import categorical, gamma, gen, normal, uniform
 from scipy import stats
 
 from gmm_jax import FitWarning, Normal, nuts, sample
-from gmm_jax.distributions import IndependentNormal
+from gmm_jax.distributions import IndependentBeta, IndependentNormal
 from gmm_jax.models import AddressError, keyed_distribution, marginal_mixture, marginal_points, site
 from gmm_jax.models.posterior import from_prior, log_density, log_parts, posterior_target
 
@@ -100,6 +100,26 @@ def test_smc_agrees_with_quadrature():
     weighed = sample(shifted, {"x": DATA}, args=(3.0,), method="importance")
     assert abs(weighed.log_evidence - log_evidence) < 5 * weighed.log_evidence_error
     agree(weighed, moments)
+
+
+@pytest.mark.slow
+def test_smc_of_shares_whose_density_is_infinite_at_the_edges():
+    """Shares near 1 round to 1 in float32, where the density must not be infinite."""
+
+    @gen
+    def edgy():
+        share = site(IndependentBeta(jnp.full(2, 0.3), jnp.full(2, 0.3))) @ "share"
+        normal(share.sum(), 1.0) @ "x"
+
+    posterior = sample(edgy, {"x": 1.8}, method="smc", n_particles=1000, n_draws=1000)
+    edges = np.linspace(0, 1, 2001)
+    middle, mass = (edges[1:] + edges[:-1]) / 2, np.diff(stats.beta.cdf(edges, 0.3, 0.3))
+    joint = mass[:, None] * mass * stats.norm.pdf(1.8, middle[:, None] + middle)
+    off = posterior.log_evidence - np.log(joint.sum())
+    assert abs(off) < 5 * posterior.log_evidence_error
+    mean = joint.sum(1) @ middle / joint.sum()
+    error = np.sqrt(joint.sum(1) @ (middle - mean) ** 2 / joint.sum() / posterior.ess)
+    np.testing.assert_allclose(posterior.draws["share"].mean(0), mean, rtol=0, atol=5 * error)
 
 
 @pytest.mark.slow

@@ -46,6 +46,13 @@ def test_values_are_what_the_word_says_also_in_batches(word, holds):
     assert each.shape == ((2,) if transform.event_axes else (2, 3))
 
 
+def test_shares_that_round_to_an_edge_are_moved_inside():
+    shares = np.asarray(TRANSFORMS["unit"].value(jnp.array([-200.0, 17.0, 40.0])))
+    assert shares.dtype == np.float32
+    assert np.all((shares > 0) & (shares < 1))
+    np.testing.assert_allclose(shares, [0, 1, 1], atol=1e-7)
+
+
 def test_a_moved_and_stretched_transform_has_its_own_jacobian(x64):
     moved = affine_of(TRANSFORMS["unit"], jnp.asarray(-2.0), jnp.asarray(5.0))
     free = jnp.asarray(FREE)

@@ -198,7 +198,7 @@ def _polish(
         top = quasi_newton.climb(start, table, prior, limits, most)
         evaluations += top.evaluations
         size = table.sample_weight.sum()
-        empty = (top.mixture.weights * size < 0.5) & ~np.asarray(limits.held.weights)
+        empty = np.asarray(em.emptied(top.mixture.weights, size, limits.held))
         components = jax.tree.map(jnp.asarray, top.mixture.components)
         spike = np.any(np.asarray(components.collapsed(jnp.asarray(limits.floor))) | empty)
         if spike or not top.objective >= objective[i] - 1e-6:
