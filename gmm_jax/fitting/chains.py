@@ -12,7 +12,6 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import convergence, gibbs, mixture_gibbs
-from gmm_jax._ahead import compile_ahead
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._progress import Report, in_rounds, telling
 from gmm_jax._warnings import warn
@@ -54,14 +53,13 @@ def by_gibbs(
     arguments = mixture_gibbs.Arguments(
         table, jax.tree.map(jnp.asarray, task.prior), task.floor, task.held
     )
-    ways = dict(named=named and k <= MOST_COMPONENTS, partial=task.partial)
     start_key, run_key = jax.random.split(key)
-    starting = (start_key, arguments, task.known), dict(family=task.family, n_chains=n_chains)
-    mixtures = jax.eval_shape(functools.partial(_starts, **starting[1]), *starting[0])
-    round_of = run_key, mixtures, arguments, jnp.ones(length, task.floor.dtype)
-    compile_ahead((_starts, *starting), (mixture_gibbs.advance, round_of, ways))
-    mixtures = _starts(*starting[0], **starting[1])
-    advance = functools.partial(mixture_gibbs.advance, **ways)
+    mixtures = _starts(start_key, arguments, task.known, family=task.family, n_chains=n_chains)
+    advance = functools.partial(
+        mixture_gibbs.advance,
+        named=named and k <= MOST_COMPONENTS,
+        partial=task.partial,
+    )
     with telling("Gibbs sampling", progress) as report:
         rounds = _rounds(run_key, advance, mixtures, arguments, sizes, report)
     draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
