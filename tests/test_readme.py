@@ -1,5 +1,7 @@
 """Every block of Python in the README runs, and says what the README says it says."""
 
+import re
+
 import numpy as np
 import pages
 import pytest
@@ -133,3 +135,9 @@ def test_data_on_several_devices():
     assert names["fitted"].log_likelihood == pytest.approx(
         gmm_jax.fit(names["points"], 2).log_likelihood, abs=0.5
     )
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)]+)\)", README.read_text())
+    assert len(links) > 30
+    assert [link for link in links if not (pages.ROOT / link).exists()] == []
