@@ -120,3 +120,15 @@ def as_count(name: str, value: Any) -> int:
     if value < 0:
         raise ValueError(f"{name} must not be negative, got {value}.")
     return int(value)
+
+
+def reached(log_joint: Array) -> Array:
+    """Raise ValueError where a new point has density 0 under every component; tracers pass."""
+    if is_concrete(log_joint) and bool(jnp.isneginf(log_joint).all(-1).any()):
+        lost = np.argwhere(np.isneginf(np.asarray(log_joint)).all(-1))
+        where = f"data[{', '.join(map(str, lost[0]))}]" if log_joint.ndim > 1 else "the point"
+        raise ValueError(
+            f"{where} has density 0 under every component, in {log_joint.dtype}, so that none can "
+            f"be said to have produced it: leave it out, or ask for log_prob, which is -inf there."
+        )
+    return log_joint

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float, Int
 
-from gmm_jax._checks import as_count, as_floats, as_key, proportions
+from gmm_jax._checks import as_count, as_floats, as_key, proportions, reached
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 from gmm_jax.saving import Savable
@@ -74,13 +74,16 @@ class Mixture(Savable):
         return _log_prob(self._seeing(points), points).reshape(batch)
 
     def responsibilities(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "... k"]:
-        """Probability that each component produced each point; sums to one over components."""
-        points, batch = self._points(data)
-        return _responsibilities(self._seeing(points), points).reshape(*batch, -1)
+        """Probability that each component produced each point; sums to one over components.
+
+        Raises:
+            ValueError: a point has density 0 under every component (outside of `jit`).
+        """
+        return jax.nn.softmax(reached(self.log_joint(data)), -1)
 
     def assign(self, data: ArrayLike | Sequence[Any]) -> Int[Array, "..."]:
         """Index of the component that most probably produced each point."""
-        return jnp.argmax(self.log_joint(data), -1)
+        return jnp.argmax(reached(self.log_joint(data)), -1)
 
     def assignment_entropy(self, data: ArrayLike | Sequence[Any]) -> Float[Array, "..."]:
         """Entropy, in nats, of the component given the point: 0 is certain, log k is a guess."""

@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import _sharding, em
+from gmm_jax._checks import reached
 from gmm_jax._data import Frame, as_points
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
@@ -57,12 +58,19 @@ class Result(Savable, ABC):
 
         With draws it is the posterior mean of weight times density, over its sum: the exact
         conditional probability, not the mean of the draws' responsibilities.
+
+        Raises:
+            ValueError: a new point has density 0 under every component.
         """
-        return jax.nn.softmax(self.log_joint(data), -1)
+        return jax.nn.softmax(self._log_joint_of_possible(data), -1)
 
     def assign(self, data: Any = None) -> Int[Array, "..."]:
         """Index of the most probable component of each point."""
-        return jnp.argmax(self.log_joint(data), -1)
+        return jnp.argmax(self._log_joint_of_possible(data), -1)
+
+    def _log_joint_of_possible(self, data: Any) -> Float[Array, "... k"]:
+        logs = self.log_joint(data)
+        return logs if data is None else reached(logs)
 
     def assignment_entropy(self, data: Any = None) -> Float[Array, "..."]:
         """Entropy of the component given the point, in nats: 0 is certain."""

@@ -14,10 +14,10 @@ from gmm_jax import (
     Gamma,
     Heterogeneous,
     MultivariateNormal,
+    MultivariateStudentT,
     Normal,
     Poisson,
     Product,
-    StudentT,
     default_prior,
 )
 
@@ -138,7 +138,7 @@ def test_the_prior_expects_data_like_these(family):
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: default_prior([1, 2, 3], 2, StudentT), "no prior of StudentT components yet"),
+        (lambda: default_prior([1, 2, 3], 2, MultivariateStudentT), "no prior of MultivariateStu"),
         (lambda: default_prior(PAIRS, 2, Heterogeneous.of(Normal, Normal)), "there is no prior of"),
         (lambda: default_prior([2.1, 2.1, 2.1], 2), "same number throughout"),
         (lambda: default_prior([1, 2], 1, sample_weight=[1]), "one entry for each of 2 rows"),

@@ -103,7 +103,7 @@ CHECKS = [
     for name, check in inspect.getmembers(module, inspect.isfunction)
     if name.startswith("test_")
     and {"case"} <= inspect.signature(check).parameters.keys() <= {"case", "dtype", "x64"}
-    and not hasattr(check, "pytestmark")
+    and all(mark.name == "slow" for mark in getattr(check, "pytestmark", []))
 ]
 
 

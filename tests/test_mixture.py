@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from gmm_jax import Bernoulli, Mixture, Normal
+from gmm_jax import Bernoulli, Mixture, Normal, fit
 
 WEIGHTS, MEANS, SCALES = (0.2, 0.5, 0.3), (-4.0, 0.5, 3.0), (0.5, 2.0, 0.1)
 
@@ -205,3 +205,16 @@ def test_conditioning_on_nothing_known_is_an_error():
     mixture = Mixture([0.5, 0.5], Normal([[0, 0], [3, 3]], 1.0))
     with pytest.raises(ValueError, match="leave out the dims"):
         mixture.condition(0, np.nan)
+
+
+def test_points_that_no_component_reaches_are_refused():
+    """Not NaN, and not component 0: in float32 the square of 1e25 is infinite."""
+    mixture = Mixture([0.5, 0.5], Normal([0.0, 9.0], [1.0, 1.0]))
+    with pytest.raises(ValueError, match=r"data\[1\] has density 0 under every component"):
+        mixture.responsibilities([1.0, 1e25])
+    with pytest.raises(ValueError, match="the point has density 0"):
+        mixture.assign(1e25)
+    assert mixture.log_prob(1e25) == -jnp.inf
+    fitted = fit([0.0, 0.5, 1.0, 8.0, 8.4, 9.0], 2)
+    with pytest.raises(ValueError, match=r"data\[1\] has density 0"):
+        fitted.responsibilities([3.0, 1e30])

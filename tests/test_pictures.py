@@ -422,6 +422,7 @@ def test_labels_that_were_shuffled_are_found_again(drawn):
 SINGLE = ("density", "responsibilities", "regions", "importance_weights", "similarity")
 
 
+@pytest.mark.slow
 def test_axes_passed_in_are_used_and_no_others_made(drawn, flat, chained, compared):
     for kind in SINGLE:
         figure, ax = pyplot.subplots()

@@ -68,6 +68,7 @@ UGLY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UGLY)
 def test_ugly_data(name, tmp_path):
     data, options = UGLY[name]

@@ -184,6 +184,7 @@ def test_modes_have_no_slope(case):
     jax.tree.map(np.testing.assert_array_equal, kept, drawn)
 
 
+@pytest.mark.slow
 def test_draws_follow_the_density(case):
     """The mean of p(b) / p(a) over draws of one density is 1, for b a nearby one."""
     prior, data = case

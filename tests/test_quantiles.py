@@ -204,6 +204,7 @@ def test_the_region_of_one_normal_is_central(mass):
     np.testing.assert_allclose(line([1], [7], [3]).hdr(mass), [(7 - half, 7 + half)], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_regions_hold_their_mass_at_one_level(seed, x64):
     rng = np.random.default_rng(seed)

@@ -38,6 +38,7 @@ def table_of(x):
 START = Mixture([0.5, 0.5], Normal([-0.3, 1.6], [1.0, 1.0]))
 
 
+@pytest.mark.slow
 def test_the_top_is_that_of_thousands_of_em_steps(x64):
     x = overlapping()
     start = jax.tree.map(lambda a: a[None], START)

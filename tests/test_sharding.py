@@ -190,11 +190,13 @@ for name, code in checks.items():
     return {name: text for name, _, text in parts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKS)
 def test_eight_devices_have_the_answer_of_one(name, on_eight):
     assert "Traceback" not in on_eight[name], on_eight[name]
 
 
+@pytest.mark.slow
 def test_devices_exchange_nothing_but_sums(on_eight):
     """In the compiled program: no all-gather, and one all-reduce of the statistics a step."""
     program = on_eight["a given start"]

@@ -198,7 +198,8 @@ def _polish(
         top = quasi_newton.climb(start, table, prior, limits, most)
         evaluations += top.evaluations
         size = table.sample_weight.sum()
-        empty = np.asarray(em.emptied(top.mixture.weights, size, limits.held))
+        weights = jnp.asarray(top.mixture.weights)
+        empty = np.asarray(em.emptied(weights, jnp.asarray(size), limits.held))
         components = jax.tree.map(jnp.asarray, top.mixture.components)
         spike = np.any(np.asarray(components.collapsed(jnp.asarray(limits.floor))) | empty)
         if spike or not top.objective >= objective[i] - 1e-6:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from jax.nn import softmax
 from jaxtyping import Float
 
 from gmm_jax._pytree import rebuild
@@ -118,7 +119,7 @@ def _on_line(ax: Any, result: PointFit | PosteriorFit) -> None:
     edges = np.nextafter(found, -np.inf), np.nextafter(found, np.inf)
     x = np.unique(np.concatenate([x, np.linspace(low, high, 501), *edges]))
     x = np.unique(np.round(x)) if columns(result) == [COUNT] else x
-    shares = np.asarray(thinned(result).responsibilities(as_data(result, x)))
+    shares = np.asarray(softmax(thinned(result).log_joint(as_data(result, x)), -1))
     lines = [
         ax.plot(x, share, color=paper.colour(i), linewidth=4, label=f"component {i}", zorder=3)[0]
         for i, share in enumerate(shares.T)
@@ -208,7 +209,7 @@ def _in_plane(ax: Any, result: PointFit | PosteriorFit) -> None:
     x, y = np.meshgrid(*grids)
     rows = np.stack([x.ravel(), y.ravel()], 1)
     few = thinned(result, FEWER_DRAWS)
-    shares = np.asarray(few.responsibilities(rows), np.float64).reshape(*x.shape, -1)
+    shares = np.asarray(softmax(few.log_joint(rows), -1), np.float64).reshape(*x.shape, -1)
     k = shares.shape[-1]
     palette = np.array([to_rgb(paper.colour(i)) for i in range(k)])
     certainty = (shares.max(-1) - 1 / k) / (1 - 1 / k) if k > 1 else np.ones(x.shape)
