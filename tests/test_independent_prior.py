@@ -86,6 +86,10 @@ def test_equal_values_that_leave_no_posterior_are_recognised():
     assert flat.improper(np.arange(6.0), weights, 2) is None
     for scales in (dist.LogNormal(0.0, 1.0), dist.InverseGamma(2.0, 1.0)):
         assert MixturePrior(1, robust(scales=scales)).improper(data, weights, 2) is None
+    laplace = IndependentPrior(
+        Wrapped.of(dist.Laplace), loc=dist.Normal(0.0, 1.0), scale=dist.HalfNormal(1.0)
+    )
+    assert MixturePrior(1, laplace).improper(data, weights, 2) is not None
     steep = MixturePrior(1, robust(scales=dist.Gamma(2.5, 1.0)))
     assert steep.improper(data, weights, 2) is None
     assert steep.improper(np.repeat(data, 2), np.ones(12), 2) is not None

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Float
 
 from gmm_jax._checks import as_floats
-from gmm_jax._pytree import pytree, rebuild, static
+from gmm_jax._pytree import pytree, rebuild, set_fields, static
 from gmm_jax.distributions import Independent
 from gmm_jax.families import Normal, kinds
 from gmm_jax.families.heterogeneous import HeterogeneousOf
@@ -78,8 +78,7 @@ class IndependentPrior(ComponentPrior):
                 entries[full] = Entries.of(name, own)
             else:
                 known[full] = as_floats(name, own)
-        for field, value in dict(distributions=entries, known=known, of=of, size=None).items():
-            object.__setattr__(self, field, value)
+        set_fields(self, distributions=entries, known=known, of=of, size=None)
 
     @property
     def family(self) -> Any:
@@ -115,7 +114,8 @@ class IndependentPrior(ComponentPrior):
             "Pass a distribution of scales that vanishes fast at 0, such as LogNormal or "
             "InverseGamma."
         )
-        scales = self.distributions.get("scales")
+        names = self.distributions.keys() & {"scales", "parameters['scale']"}
+        scales = self.distributions[names.pop()] if names else None
         return None if scales is None else spike(points, weight, scales.power_at_zero(), remedy)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "IndependentPrior":
