@@ -171,7 +171,7 @@ def survey(
         kept = _keep(kept, (points, weight, generator.random(len(points))), sample_size)
     if kept is None or columns is None:
         raise ValueError("chunks hold no data: at least one point of positive weight is needed.")
-    frame = columns.frame(family, np.finfo(kept[0].dtype).eps)
+    frame = columns.frame(family, float(np.finfo(kept[0].dtype).eps))
     return Survey(columns, frame, size, kept[0], kept[1])
 
 
