@@ -41,31 +41,36 @@ def categorical(uniform: Array, log_weights: Array) -> Array:
     return (cumulative[..., :-1] <= uniform[..., None] * cumulative[..., -1:]).sum(-1)
 
 
-TRIES = 8
-
-
 def log_gamma(key: Array, shape: Array) -> Array:
     """Draw logs of gamma variables of rate 1, one for each entry of `shape`.
 
-    Marsaglia and Tsang's rejection method [1] accepts more than 95 of 100 proposals, so that 8 of
-    them, drawn at once, all fail less often than once in 1e10; without a loop it compiles and runs
-    several times faster than jax.random.loggamma. Shapes below 1 are raised by 1 and the draw
-    multiplied by u^(1 / shape), in logs.
+    Marsaglia and Tsang's rejection method [1], which accepts more than 95 of 100 proposals, for all
+    entries at once until each has one: several times faster than jax.random.loggamma, which goes
+    from entry to entry. Shapes below 1 are raised by 1 and the draw multiplied by u^(1 / shape), in
+    logs. NaN where the shape is none.
 
     [1] Marsaglia and Tsang (2000), "A simple method for generating gamma variables".
     """
-    uniforms = jax.random.uniform(key, (2 * TRIES + 1, *shape.shape), shape.dtype)
-    uniforms = jnp.maximum(uniforms, jnp.finfo(shape.dtype).eps / 4)
-    raised = jnp.where(shape < 1, shape + 1, shape)
-    d = raised - 1 / 3
-    normals = jax.scipy.special.ndtri(uniforms[:TRIES])
-    cubes = (1 + normals / jnp.sqrt(9 * d)) ** 3
-    log_cubes = safe_log(cubes)
-    bound = 0.5 * normals**2 + d * (1 - cubes + jnp.where(cubes > 0, log_cubes, 0))
-    accepted = (cubes > 0) & (jnp.log(uniforms[TRIES:-1]) < bound)
-    first = jnp.argmax(accepted, 0, keepdims=True)
-    draw = jnp.log(d) + jnp.take_along_axis(log_cubes, first, 0)[0]
-    return draw + jnp.where(shape < 1, jnp.log(uniforms[-1]) / shape, 0)
+    dtype = shape.dtype
+    d = jnp.where(shape < 1, shape + 1, shape) - 1 / 3
+
+    def propose(state):
+        n_proposals, drawn, lacking = state
+        own = jax.random.fold_in(key, n_proposals)
+        uniforms = jax.random.uniform(own, (3, *shape.shape), dtype)
+        uniforms = jnp.maximum(uniforms, jnp.finfo(dtype).eps / 4)
+        normals = jax.scipy.special.ndtri(uniforms[0])
+        root = 1 + normals / jnp.sqrt(9 * d)
+        log_cubes = 3 * jnp.log(jnp.where(root > 0, root, 1))
+        bound = 0.5 * normals**2 + d * (1 - root**3 + log_cubes)
+        accepted = (root > 0) & (jnp.log(uniforms[1]) < bound)
+        raised = jnp.log(d) + log_cubes
+        new = raised + jnp.where(shape < 1, jnp.log(uniforms[2]) / shape, 0)
+        return n_proposals + 1, jnp.where(lacking & accepted, new, drawn), lacking & ~accepted
+
+    possible = (shape >= 0) & (shape < jnp.inf)
+    start = 0, jnp.full_like(shape, jnp.nan), possible
+    return jax.lax.while_loop(lambda state: jnp.any(state[2]), propose, start)[1]
 
 
 UNROLLED = 4

@@ -36,7 +36,7 @@ NO_ROOM = 1e-9
 
 @pytree
 class MeanAndScale:
-    """Independent (mean, scale) pairs with a piecewise constant density of the log scale."""
+    """Independent (mean, scale) pairs with a tabulated density of the log scale."""
 
     log_scales: Table
     count: Float[Array, "k ..."]
@@ -99,10 +99,10 @@ def mean_and_scale(
         u = jnp.moveaxis(u, -1, 0)
         offset = u - reference
         fit = -count * (offset + 0.5 * spring * jnp.expm1(-2 * offset))
-        variance = jnp.exp(2 * u)
-        total = variance + prior_variance
+        scale = jnp.exp(u)
+        total = scale**2 + prior_variance
         pull = u - 0.5 * jnp.log(total) - 0.5 * distance / total
-        return jnp.moveaxis(fit + pull + _log_prior(scale_prior, u), 0, -1)
+        return jnp.moveaxis(fit + pull + _log_prior(scale_prior, u, scale), 0, -1)
 
     typical, tail = _typical_and_tail(scale_prior)
     lowest = jnp.full(average.shape, jnp.log(floor), dtype)
@@ -112,11 +112,11 @@ def mean_and_scale(
     return MeanAndScale(table, count, average, mean_prior)
 
 
-def _log_prior(scale_prior, u):
-    """Log density of the log scale, up to a constant."""
+def _log_prior(scale_prior, u, scale):
+    """Log density of u, the log of the scale, up to a constant."""
     if isinstance(scale_prior, IndependentInverseGamma):
-        return -2 * scale_prior.shape * u - scale_prior.rate * jnp.exp(-2 * u)
-    return scale_prior.shape * u - scale_prior.rate * jnp.exp(u)
+        return -2 * scale_prior.shape * u - scale_prior.rate / scale**2
+    return scale_prior.shape * u - scale_prior.rate * scale
 
 
 def _typical_and_tail(scale_prior):
