@@ -78,9 +78,9 @@ class Table:
         # The mean of what a parabola of second difference 2 b has above its chord is -b / 6.
         bends = jnp.pad(jnp.diff(rise), [(0, 0)] * low.ndim + [(1, 1)], mode="edge")
         above = jnp.clip(-(bends[..., :-1] + bends[..., 1:]) / 24, -1, 1)
-        log_density = values[..., :-1] + above
-        mass = _mass(log_density, rise).sum(-1) * width
-        return cls(low, width, log_density - jnp.log(mass)[..., None], rise)
+        starts = values[..., :-1] + above
+        mass = _mass(starts, rise).sum(-1) * width
+        return cls(low, width, starts - jnp.log(mass)[..., None], rise)
 
     def sample(self, key: Array) -> Float[Array, "k ..."]:
         """Draw the numbers, by the inverse of the cumulative distribution."""
