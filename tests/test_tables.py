@@ -77,3 +77,12 @@ def test_single_precision_does_not_lose_the_peak():
     assert draws.shape == (5000, 2, 3)
     np.testing.assert_allclose(draws.mean(0), peak, atol=1e-4)
     np.testing.assert_allclose(draws.std(0), spread, rtol=0.05)
+
+
+def test_where_the_density_vanishes_nothing_is_drawn():
+    """A log density of minus infinity on one side, as where a number underflows."""
+    ends = jnp.zeros(1), jnp.ones(1)
+    table = Table.of(lambda x: jnp.where(x < 0.7, -jnp.inf, -x), *ends)
+    draws = jax.vmap(table.sample)(jax.random.split(jax.random.key(2), 5000))
+    assert 0.65 < draws.min() < 0.7 + 0.02
+    assert np.all(np.isfinite(table.log_density))

@@ -73,7 +73,7 @@ class Table:
 
         _, low, high, _ = jax.lax.while_loop(wide, zoom, (0, lowest, highest, jnp.asarray(True)))
         width, values = tabulate(low, high, CELLS)
-        values = values - values.max(-1, keepdims=True)
+        values = jnp.maximum(values - values.max(-1, keepdims=True), -10 * DEPTH)
         rise = jnp.diff(values)
         # The mean of what a parabola of second difference 2 b has above its chord is -b / 6.
         bends = jnp.pad(jnp.diff(rise), [(0, 0)] * low.ndim + [(1, 1)], mode="edge")
