@@ -502,3 +502,10 @@ def test_densities_keep_their_digits_where_counts_and_shapes_are_large(size):
     ):
         found = family.log_prob(jnp.asarray(data))[:, 0]
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=3e-4)
+
+
+def test_draws_of_gammas_with_small_shapes_stay_above_zero():
+    """Most of them would round to 0, which is no amount."""
+    points, _ = Mixture([1.0], Gamma([1e-3], [2.0])).sample(jax.random.key(0), 500)
+    assert np.all(np.asarray(points) > 0)
+    assert np.all(np.isfinite(Mixture([1.0], Gamma([1e-3], [2.0])).log_prob(points)))

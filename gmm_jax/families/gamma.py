@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -10,7 +9,7 @@ from jax.scipy.special import digamma, gammainc, polygamma
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import per_component, positive, shaped_like
-from gmm_jax._numerics import log_gamma_peak
+from gmm_jax._numerics import log_gamma, log_gamma_peak
 from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.separable import Separable, Sums, ratio
@@ -119,7 +118,10 @@ class Gamma(Separable):
         return below.reshape(len(data), -1)
 
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n ..."]:
-        return jax.random.gamma(key, self.shapes[assignments]) / self.rates[assignments]
+        # A small shape gives draws that would round to 0, where there is no density.
+        shapes, log_rates = self.shapes[assignments], jnp.log(self.rates[assignments])
+        draws = jnp.exp(log_gamma(key, shapes) - log_rates)
+        return jnp.maximum(draws, jnp.finfo(draws.dtype).tiny)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "Gamma":
         return rebuild(type(self), shapes=self.shapes, rates=self.rates / scale)

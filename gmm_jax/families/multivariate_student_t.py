@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float, Int
 
 from gmm_jax._checks import positive, shaped_like
-from gmm_jax._numerics import triangle_inverse
+from gmm_jax._numerics import log_gamma, triangle_inverse
 from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.families import _split
 from gmm_jax.families.incomplete import SecondMoments
@@ -214,7 +214,7 @@ class MultivariateStudentT:
     def sample(self, key: Array, assignments: Int[Array, "n"]) -> Float[Array, "n d"]:
         noise_key, precision_key = jax.random.split(key)
         half = self.dfs[assignments] / 2
-        precisions = jax.random.gamma(precision_key, half) / half
+        precisions = jnp.exp(log_gamma(precision_key, half)) / half
         means = self.means[assignments]
         noise = self.normals.sample(noise_key, assignments) - means
         return means + noise / jnp.sqrt(precisions)[:, None]
