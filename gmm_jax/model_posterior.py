@@ -76,8 +76,12 @@ class ModelPosterior(Savable):
         return worst(self.quality).ess_bulk if nuts else self.effective_sample_size
 
     def summary(self) -> str:
-        """A table of means, standard deviations and 90 % intervals, one number a line."""
-        lines = [self.reason, "", _row("", ["mean", "sd", "5%", "95%", "R-hat", "bulk", "tail"])]
+        """A table of means, standard deviations and 90 % intervals, one number a line.
+
+        Of chains also whether they agree, but for numbers that never change.
+        """
+        of_chains = ["R-hat", "bulk", "tail"] if self.quality else []
+        lines = [self.reason, "", _row("", ["mean", "sd", "5%", "95%", *of_chains])]
         entries = [
             (name + (f"[{', '.join(map(str, index))}]" if index else ""), a[(..., *index)])
             for name, a in self.values.items()
@@ -85,11 +89,10 @@ class ModelPosterior(Savable):
         ]
         for name, own in entries[:MOST_ROWS]:
             figures = [own.mean(), own.std(), *np.quantile(own, (0.05, 0.95))]
-            quality = self.quality.get(name, Quality(math.nan, math.nan, math.nan))
-            cells = [f"{figure:.4g}" for figure in figures] + [
-                f"{quality.r_hat:.3f}",
-                *(f"{ess:.0f}" for ess in quality[1:]),
-            ]
+            cells = [f"{figure:.4g}" for figure in figures]
+            if name in self.quality:
+                r_hat, bulk, tail = self.quality[name]
+                cells += [f"{r_hat:.3f}", f"{bulk:.0f}", f"{tail:.0f}"]
             lines.append(_row(name, cells))
         if len(entries) > MOST_ROWS:
             lines.append(f"... and {len(entries) - MOST_ROWS} more numbers")

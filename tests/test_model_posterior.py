@@ -97,6 +97,7 @@ def test_smc_agrees_with_quadrature():
     assert abs(off.mean()) < 5 * error / np.sqrt(8)
     assert off.std(ddof=1) < 3 * error
     agree(runs[0], moments)
+    assert "nan" not in runs[0].summary()
     weighed = sample(shifted, {"x": DATA}, args=(3.0,), method="importance")
     assert abs(weighed.log_evidence - log_evidence) < 5 * weighed.log_evidence_error
     agree(weighed, moments)
