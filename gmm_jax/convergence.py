@@ -6,6 +6,7 @@ ArviZ does the arithmetic: R-hat and effective sample sizes of normalised ranks 
     localization: an improved R-hat for assessing convergence of MCMC".
 """
 
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,15 @@ class Quality(NamedTuple):
     r_hat: float
     ess_bulk: float
     ess_tail: float
+
+
+def get_ready() -> None:
+    """Import ArviZ, which takes a second or two, while the chains are compiled."""
+
+    def load() -> None:
+        import arviz_stats.base.array  # noqa: F401
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 def table(values: dict[str, Any]) -> dict[str, Quality]:

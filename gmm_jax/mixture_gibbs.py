@@ -9,6 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import gibbs
+from gmm_jax._compile import jit_by_size
 from gmm_jax.mixture import Mixture
 from gmm_jax.table import Table
 
@@ -25,7 +26,11 @@ class Arguments(NamedTuple):
     """Booleans in the structure of one mixture: true where parameters stay; None where none do."""
 
 
-@functools.partial(jax.jit, static_argnames=("named", "partial"))
+def _size(key: Array, mixtures: Mixture, arguments: Arguments, *_: Any, **__: Any) -> int:
+    return mixtures.weights.size * arguments.table.sample_weight.size
+
+
+@functools.partial(jit_by_size, size=_size, static_argnames=("named", "partial"))
 def advance(
     key: Array,
     mixtures: Mixture,

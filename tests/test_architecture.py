@@ -13,7 +13,17 @@ import gmm_jax
 PACKAGE = Path(gmm_jax.__file__).parent
 FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
     {"_sharding"},
-    {"_warnings", "_data", "_loop", "_numerics", "_progress", "_pytree", "_table", "datasets"},
+    {
+        "_warnings",
+        "_compile",
+        "_data",
+        "_loop",
+        "_numerics",
+        "_progress",
+        "_pytree",
+        "_table",
+        "datasets",
+    },
     {"_checks", "_chunks", "_sets", "saving"},
     {
         "diagnostics",

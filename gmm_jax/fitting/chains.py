@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import convergence, gibbs, mixture_gibbs
+from gmm_jax._compile import jit_by_size
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._progress import Report, in_rounds, telling
 from gmm_jax._warnings import warn
@@ -43,6 +44,7 @@ def by_gibbs(
     key: Array, task: Task, n_draws: int | None, n_chains: int | None, progress: bool | None
 ) -> Sampled:
     """Run Gibbs chains, half of them from EM fits and half from the prior."""
+    convergence.get_ready()
     table, k = task.table(), task.n_components
     if n_chains is None:
         n_chains = min(MOST_CHAINS, max(FEWEST_CHAINS, 2**17 // (table.points.size * k)))
@@ -72,6 +74,7 @@ def by_nuts(
     """Run chains of the No-U-Turn sampler around EM fits; as many steps warm up as count."""
     from gmm_jax import mixture_nuts  # quicker to import when first used
 
+    convergence.get_ready()
     (points, weight), n_chains = task.rows(), n_chains or FEWEST_CHAINS
     incomplete = bool(np.isnan(task.points).any())
     table = Table(points[None], weight[None], incomplete=incomplete)
@@ -138,12 +141,12 @@ def _rounds(
     n_warmup = max(WARM_UP, math.ceil(LEAST_WARM_UP / length))
     rise = np.geomspace(LOWEST, 1, ANNEALED * length)
     temperatures = np.r_[rise, np.ones((n_warmup + n_rounds - ANNEALED) * length)]
-    temperatures = jnp.asarray(temperatures, arguments.floor.dtype)
+    temperatures = temperatures.astype(arguments.floor.dtype)
     stakes = arguments.prior, arguments.table.sample_weight.sum()
 
     def one_round(i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
         own = jax.random.fold_in(key, i)
-        now = temperatures[i * length : (i + 1) * length]
+        now = jnp.asarray(temperatures[i * length : (i + 1) * length])
         mixtures, *new = advance(own, mixtures, arguments, now)
         if ANNEALED <= i < n_warmup:
             mixtures = _without_the_lost(own, mixtures, new[1][:, -1], *stakes)
@@ -171,7 +174,13 @@ def _without_the_lost(
     return jax.tree.map(lambda a: a[chosen], mixtures)
 
 
-@functools.partial(jax.jit, static_argnames=("family", "n_chains"))
+def _size(
+    key: Array, arguments: mixture_gibbs.Arguments, known: Mixture, *, n_chains: int, **_: Any
+) -> int:
+    return n_chains * known.n_components * arguments.table.sample_weight.size
+
+
+@functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_chains"))
 def _starts(
     key: Array, arguments: mixture_gibbs.Arguments, known: Mixture, *, family: Any, n_chains: int
 ) -> Mixture:

@@ -12,12 +12,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from gmm_jax._compile import effort
 from gmm_jax.families import kinds
 from gmm_jax.mixture import Mixture
 
 LEVEL = 1e-3
 """How often what is right is rejected."""
-UNOPTIMISED = "xla_backend_optimization_level"
 
 
 def every_parameter(mixture: Mixture, data: Float[Array, "n ..."]) -> dict[str, Array]:
@@ -63,6 +63,5 @@ def evaluate(
 
 
 def quick(function: Callable) -> Callable:
-    """Compile for few calls: without the optimiser compiling takes a third of the time."""
-    on_cpu = jax.default_backend() == "cpu"
-    return jax.jit(function, compiler_options={UNOPTIMISED: 0} if on_cpu else None)
+    """Compile for few calls."""
+    return jax.jit(function, compiler_options=effort(0))
