@@ -5,7 +5,8 @@ same places, half around EM fits and half drawn from the prior (`fit` finds its 
 the time that is counted). What counts is the smallest bulk effective sample size of the log
 likelihood and of the density at eight points, computed from the draws of all samplers in the same
 way, over the seconds of a whole run, warm-up included. Each sampler has a process of its own: its
-first run compiles, the others must not, which is counted. R-hat above 1.05 is no result.
+first run compiles (all that is to be imported was), the others must not, which is counted. R-hat
+above 1.05 is no result.
 
     python benchmarks/posterior.py                      # all of it: an hour
     python benchmarks/posterior.py --quick              # bentos, short chains
@@ -236,6 +237,7 @@ def alone(problem: str, sampler: str, n_draws: int, rounds: int) -> None:
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, seconds, **_: compiled.append(seconds) if event == COMPILED else None
     )
+    convergence.table({})  # imports what it needs, as the rivals' functions did
     setting = Setting.of(PROBLEMS[problem](), n_draws)
     run = SAMPLERS[sampler](setting)
     for i in range(1 + rounds):
