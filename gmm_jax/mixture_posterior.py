@@ -20,6 +20,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import em, gibbs, importance, proportions
+from gmm_jax._compile import jit_by_size
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import choose, rebuild
 from gmm_jax.families.limits import Limits
@@ -132,7 +133,13 @@ INFORMED = importance.Target(propose_informed, over_all_labellings)
 _relabel = jax.jit(gibbs.relabel)
 
 
-@functools.partial(jax.jit, static_argnames=("family", "n_components"))
+def _size(
+    key: Array, data: Array, sample_weight: Array, prior: Any, floor: Array, family: Any, k: int
+) -> int:
+    return _number_of_chains(k) * k * data.shape[0]
+
+
+@functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_components"))
 def informed_conditionals(
     key: Array,
     data: Float[Array, "n ..."],
