@@ -54,8 +54,10 @@ def log_gamma(key: Array, shape: Array) -> Array:
     dtype = shape.dtype
     d = jnp.where(shape < 1, shape + 1, shape) - 1 / 3
 
+    # What lacks a draw is NaN. A flag beside it might differ, since compilers may work out a test
+    # twice, with different rounding.
     def propose(state):
-        n_proposals, drawn, lacking = state
+        n_proposals, drawn = state
         own = jax.random.fold_in(key, n_proposals)
         uniforms = jax.random.uniform(own, (3, *shape.shape), dtype)
         uniforms = jnp.maximum(uniforms, jnp.finfo(dtype).eps / 4)
@@ -66,11 +68,12 @@ def log_gamma(key: Array, shape: Array) -> Array:
         accepted = (root > 0) & (jnp.log(uniforms[1]) < bound)
         raised = jnp.log(d) + log_cubes
         new = raised + jnp.where(shape < 1, jnp.log(uniforms[2]) / shape, 0)
-        return n_proposals + 1, jnp.where(lacking & accepted, new, drawn), lacking & ~accepted
+        return n_proposals + 1, jnp.where(jnp.isnan(drawn) & accepted, new, drawn)
 
     possible = (shape >= 0) & (shape < jnp.inf)
-    start = 0, jnp.full_like(shape, jnp.nan), possible
-    return jax.lax.while_loop(lambda state: jnp.any(state[2]), propose, start)[1]
+    start = 0, jnp.where(possible, jnp.nan, jnp.zeros_like(shape))
+    _, drawn = jax.lax.while_loop(lambda state: jnp.any(jnp.isnan(state[1])), propose, start)
+    return jnp.where(possible, drawn, jnp.nan)
 
 
 UNROLLED = 4
