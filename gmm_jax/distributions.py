@@ -226,20 +226,25 @@ class InverseWishart(Independent):
     support: ClassVar[str] = "covariance"
 
     def sample(self, key: Array) -> Float[Array, "... k d d"]:
-        """Invert a Wishart matrix drawn by Bartlett's decomposition [1].
+        trils = self.sample_trils(key)
+        return trils @ jnp.swapaxes(trils, -1, -2)
+
+    def sample_trils(self, key: Array) -> Float[Array, "... k d d"]:
+        """Lower triangles of the draws, which a draw itself may be too flat to have in rounding.
+
+        By Bartlett's decomposition [1] in reverse order, B B' with an upper triangle B is a Wishart
+        matrix. With C C' the scale matrix, C (B B')^-1 C' is a draw, and C (B')^-1 its triangle.
 
         [1] Smith and Hocking (1972), "Wishart variate generator", algorithm AS 53.
         """
         d = self.scale_matrix.shape[-1]
         squares_key, normals_key = jax.random.split(key)
         dtype = self.scale_matrix.dtype
-        shapes = (self.df[..., None] - jnp.arange(d, dtype=dtype)) / 2
+        shapes = (self.df[..., None] - jnp.arange(d - 1, -1, -1, dtype=dtype)) / 2
         diagonal = jnp.sqrt(2) * jnp.exp(log_gamma(squares_key, shapes) / 2)
         normals = jnp.tril(jax.random.normal(normals_key, self.scale_matrix.shape, dtype), -1)
-        bartlett = normals + diagonal[..., None] * jnp.eye(d, dtype=dtype)
-        # With C C' the scale matrix, C (B B')^-1 C' is a draw.
-        root = triangle(self.scale_matrix) @ jnp.swapaxes(triangle_inverse(bartlett), -1, -2)
-        return root @ jnp.swapaxes(root, -1, -2)
+        transposed = normals + diagonal[..., None] * jnp.eye(d, dtype=dtype)
+        return triangle(self.scale_matrix) @ triangle_inverse(transposed)
 
     def log_prob_each(self, value: Float[Array, "k d d"]) -> Float[Array, "k"]:
         """Log density of every matrix; minus infinity where it is not positive definite."""

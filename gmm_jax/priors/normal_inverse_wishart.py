@@ -98,6 +98,13 @@ class NormalInverseWishart(ConjugatePrior):
 
         return {"covariances": InverseWishart(self.df, self.scale_matrix), "means": means}
 
+    def sample(self, key: Array) -> MultivariateNormal:
+        covariances_key, means_key = jax.random.split(key)
+        trils = InverseWishart(self.df, self.scale_matrix).sample_trils(covariances_key)
+        spread = trils / jnp.sqrt(self.mean_count)[..., None, None]
+        means = MultivariateNormals(self.mean, spread).sample(means_key)
+        return rebuild(MultivariateNormal, means=means, scale_trils=trils)
+
     def assemble(self, **values: Array) -> MultivariateNormal:
         trils = triangle(values["covariances"])
         return rebuild(MultivariateNormal, means=values["means"], scale_trils=trils)
@@ -144,8 +151,9 @@ class NormalInverseWishart(ConjugatePrior):
         off = jnp.sqrt(off) * (components.means - after.mean)
         covariances = InverseWishart(
             after.df + held.means.any(1), after.scale_matrix + off[:, :, None] * off[:, None]
-        ).sample(covariances_key)
-        trils = jnp.where(held.scale_trils, components.scale_trils, triangle(covariances))
+        )
+        trils = covariances.sample_trils(covariances_key)
+        trils = jnp.where(held.scale_trils, components.scale_trils, trils)
         spread = trils / jnp.sqrt(after.mean_count)[:, None, None]
         means = MultivariateNormals(after.mean, spread).sample(means_key)
         target = jnp.where(held.means, components.means - means, jnp.nan)
