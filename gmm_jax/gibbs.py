@@ -21,12 +21,13 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """Where the chains stood, and the statistics of the points that were assigned there."""
+    """What the points that were assigned amount to."""
 
     log_likelihood: Float[Array, "c"]
     """Of the mixtures before the step, assignments summed out."""
     statistics: Any
     references: Mixture
+    """What the statistics are taken about: where the chains stood, or nearer to the points."""
 
 
 def init(mixtures: Mixture) -> State:
@@ -141,14 +142,31 @@ def _sweep(
     held: Mixture | None,
 ) -> tuple[State, Info]:
     points_key, parameters_key, prior_key = jax.random.split(key, 3)
-    log_likelihood, statistics = expectation(mixtures, table, points_key, power)
-    info = Info(log_likelihood, statistics, mixtures)
+    near = _near(mixtures, table, held)
+    log_likelihood, statistics = expectation(mixtures, table, points_key, power, near.components)
+    info = Info(log_likelihood, statistics, near)
     priors = jax.vmap(prior.refresh)(_each(prior_key, mixtures), mixtures)
     if held is None:
         given = jax.vmap(lambda prior, *at: prior.given(*at, floor))
-        return State(given(priors, mixtures, statistics).sample(parameters_key)), info
+        return State(given(priors, near, statistics).sample(parameters_key)), info
     draw = jax.vmap(lambda prior, key, *at: prior.draw(key, *at, floor, held))
-    return State(draw(priors, _each(parameters_key, mixtures), mixtures, statistics)), info
+    return State(draw(priors, _each(parameters_key, near), near, statistics)), info
+
+
+def _near(mixtures: Mixture, table: Table, held: Mixture | None) -> Mixture:
+    """The same, but means that are free lie among the points.
+
+    A component that the prior has thrown far away may be given points that lie close together, and
+    sums of their squares about its mean have no digits for how close.
+    """
+    components: Any = mixtures.components
+    if not hasattr(components, "within"):
+        return mixtures
+    components = components.within(*(f(table.points, (0, 1)) for f in (jnp.nanmin, jnp.nanmax)))
+    near = rebuild(Mixture, weights=mixtures.weights, components=components)
+    if held is None:
+        return near
+    return jax.vmap(lambda now, near: jax.tree.map(jnp.where, held, now, near))(mixtures, near)
 
 
 def _each(key: Array, mixtures: Mixture) -> Array:

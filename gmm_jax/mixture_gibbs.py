@@ -58,8 +58,8 @@ def advance(
 
     def step(state, now):
         key, temperature = now
-        state, info = gibbs.step(key, state, table, prior, floor, held, named, partial, temperature)
-        return state, (info.references, info.log_likelihood)
+        after, info = gibbs.step(key, state, table, prior, floor, held, named, partial, temperature)
+        return after, (state.mixtures, info.log_likelihood)
 
     state, (draws, log_likelihood) = jax.lax.scan(
         step, gibbs.init(mixtures), (jax.random.split(key, len(temperatures)), temperatures)

@@ -96,7 +96,11 @@ class Chance(NamedTuple):
 
 
 def expectation(
-    mixtures: Mixture, table: Table, key: Array | None = None, power: Any = 1.0
+    mixtures: Mixture,
+    table: Table,
+    key: Array | None = None,
+    power: Any = 1.0,
+    about: Any = None,
 ) -> tuple[Float[Array, "r"], Any]:
     """Sum log density and statistics over all points, block by block, for r mixtures at once.
 
@@ -107,6 +111,7 @@ def expectation(
             with probability proportional to (weight times density)^power, and what is missing of
             it is drawn from that.
         power: One number, or one for each point (b, n).
+        about: Components that the statistics of a draw are taken about, if not the mixtures' own.
 
     Returns:
         Total log density of the data, and the component statistics, of each run.
@@ -117,28 +122,34 @@ def expectation(
     """
 
     draw = None if key is None else (key, jnp.broadcast_to(power, table.sample_weight.shape))
+    about = mixtures.components if about is None else about
     if table.incomplete or table.sample_weight.size < LARGE:
-        seen = jax.vmap(lambda m: _seeing(m.components, table.incomplete))(mixtures)
-        return _directly(mixtures, seen, table, draw)
+        return _directly(mixtures, lambda c: _seeing(c, table.incomplete), table, draw, about)
     one = jax.tree.map(lambda a: a[0], mixtures.components)
     own = _own_features(one, table) if hasattr(one, "features") else 0
 
     def directly():
-        if not hasattr(one, "prepared"):
-            return _directly(mixtures, mixtures.components, table, draw)
-        prepared = jax.vmap(lambda m: m.components.prepared(own))(mixtures)
-        return _directly(mixtures, prepared, table, draw)
+        prepared = hasattr(one, "prepared")
+        see = (lambda c: c.prepared(own)) if prepared else (lambda c: c)
+        return _directly(mixtures, see, table, draw, about)
 
     if not own or not one.features_pay(own):
         return directly()
     suffice = jax.vmap(lambda m: m.components.features_suffice())(mixtures)
-    return jax.lax.cond(jnp.all(suffice), lambda: _by_features(mixtures, table, draw), directly)
+    return jax.lax.cond(
+        jnp.all(suffice), lambda: _by_features(mixtures, table, draw, about), directly
+    )
 
 
 def _directly(
-    mixtures: Mixture, seen: Any, table: Table, draw: tuple[Array, Array] | None
+    mixtures: Mixture,
+    see: Callable[[Any], Any],
+    table: Table,
+    draw: tuple[Array, Array] | None,
+    about: Any,
 ) -> tuple[Float[Array, "r"], Any]:
-    """Log density and statistics from comparing the points with components as `seen`."""
+    """Log density and statistics from comparing the points with what `see` makes of components."""
+    seen = jax.vmap(see)(mixtures.components)
     log_weights = safe_log(mixtures.weights)
     few = table.sample_weight.size < LARGE
     # A component's differences from the points lie beside them. Products of larger blocks are
@@ -147,12 +158,12 @@ def _directly(
     twice = log_weights.dtype.itemsize // 4
     blocks = table.in_blocks(twice * width, LARGE // twice)
     # Values that are drawn make points complete: then the components themselves sum them.
-    counting = mixtures.components if table.incomplete and draw else seen
+    counting = seen if draw is None else about if table.incomplete else jax.vmap(see)(about)
     chance = _chance(*draw, log_weights.shape[0], blocks) if draw else ()
 
     def over_block(points, weight, chance=None, power=1.0):
         def one(run):
-            log_weights, seen, counting, chance = run
+            log_weights, components, seen, counting, chance = run
             each = (log_weights + seen.log_prob(points)).T
             log_prob = log_sum_exp(each, 0)
             total = jnp.sum(jnp.where(weight > 0, weight * log_prob, 0))
@@ -162,13 +173,13 @@ def _directly(
             assignments = categorical(chance.uniforms, (power * jnp.maximum(each, LOWEST)).T)
             whole = points
             if table.incomplete:
-                whole = counting.complete(chance.keys, points, assignments)
+                whole = components.complete(chance.keys, points, assignments)
             one_hot = assignments[:, None] == jnp.arange(each.shape[0])
             return total, counting.statistics(whole, one_hot * weight[:, None])
 
         # One run after the other where there is enough to do: products with a batch are slower.
         each_run = jax.vmap(one) if few else lambda runs: jax.lax.map(one, runs)
-        return each_run((log_weights, seen, counting, chance))
+        return each_run((log_weights, mixtures.components, seen, counting, chance))
 
     return blocks.summed(over_block, *chance)
 
@@ -205,7 +216,7 @@ def _own_features(components: Any, table: Table) -> int:
 
 
 def _by_features(
-    mixtures: Mixture, table: Table, draw: tuple[Array, Array] | None
+    mixtures: Mixture, table: Table, draw: tuple[Array, Array] | None, about: Any
 ) -> tuple[Float[Array, "r"], Any]:
     """Log density and statistics from products with the features of the points.
 
@@ -244,7 +255,7 @@ def _by_features(
         # Only their total over components is ever used.
         even = jnp.broadcast_to(table.constants / counts.shape[1], (*counts.shape, size))
         sums = jnp.concatenate([sums, even], -1)
-    statistics = jax.vmap(lambda m, counts, sums: m.components.from_features(counts, sums))(
-        mixtures, counts, sums
+    statistics = jax.vmap(lambda c, counts, sums: c.from_features(counts, sums))(
+        about, counts, sums
     )
     return total, statistics

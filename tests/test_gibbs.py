@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from gmm_jax import DirichletNormalGamma, Mixture, Normal, gibbs
+from gmm_jax import (
+    DirichletNormalGamma,
+    Mixture,
+    MixturePrior,
+    Normal,
+    NormalInverseGamma,
+    gibbs,
+)
 from gmm_jax.table import Table
 
 POINTS = np.array([-0.9, -0.4, 1.1, 1.6, 0.2])
@@ -146,3 +153,16 @@ def test_the_prior_matched_along_a_permutation_is_that_of_the_relabelled_mixture
     both = special.logsumexp([NAMED.log_prob(mixture), NAMED.log_prob(swapped)])
     terms = [matched[0, 0] + matched[1, 1], matched[0, 1] + matched[1, 0]]
     np.testing.assert_allclose(special.logsumexp(terms), both, rtol=1e-12)
+
+
+def test_points_given_to_a_component_far_away_keep_their_digits():
+    """Their squares about its mean have none left that say how close together they lie."""
+    points = 0.5 + 1e-3 * jnp.linspace(-1, 1, 32)
+    table = Table(points[None], jnp.ones((1, 32)))
+    prior = MixturePrior(1, NormalInverseGamma(0.5, 0.01, 1, 1e-6)).spread(1)
+    far = Mixture([1.0], Normal([3e3], [3e3]))
+    starts = jax.tree.map(lambda a: jnp.repeat(a[None], 200, 0), far)
+    prior = jax.tree.map(jnp.asarray, prior)
+    state, _ = gibbs.sweep(jax.random.key(0), starts, table, prior, jnp.asarray(1e-6))
+    expected = np.std(np.asarray(points))
+    assert np.median(state.mixtures.components.scales) == pytest.approx(expected, rel=0.3)

@@ -148,6 +148,14 @@ class MultivariateNormal:
         products = jnp.matmul(jnp.swapaxes(weighted, 1, 2), deviations, precision="highest")
         return SecondMoments(responsibilities.sum(0), weighted.sum(1), products)
 
+    def within(
+        self, lowest: Float[Array, "..."], highest: Float[Array, "..."]
+    ) -> "MultivariateNormal":
+        """The same but for means beyond these ends, which are moved there."""
+        return rebuild(
+            type(self), **(vars(self) | {"means": jnp.clip(self.means, lowest, highest)})
+        )
+
     def features(self, data: Float[Array, "n d"], only: int | None = None) -> Float[Array, "f n"]:
         """x and the products x_i x_j for i <= j, of which the log density is linear."""
         columns = data.T

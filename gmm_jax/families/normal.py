@@ -80,6 +80,12 @@ class Normal(Parametric):
         sums = (shares * deviations).sum(0), (shares * squares).sum(0)
         return Moments(responsibilities.sum(0), *sums)
 
+    def within(self, lowest: Float[Array, "..."], highest: Float[Array, "..."]) -> "Normal":
+        """The same but for means beyond these ends, which are moved there."""
+        return rebuild(
+            type(self), **(vars(self) | {"means": jnp.clip(self.means, lowest, highest)})
+        )
+
     def features(self, data: Float[Array, "n ..."], only: int | None = None) -> Float[Array, "f n"]:
         """x and x^2, of which the log density is a linear function; or the first of them."""
         rows = data.reshape(data.shape[0], -1).T

@@ -106,6 +106,12 @@ class Product(Parts):
         parts = tuple(part.statistics(x, responsibilities) for part, x in own)
         return PartStatistics(responsibilities.sum(0), parts)
 
+    def within(self, lowest: Float[Array, "d"], highest: Float[Array, "d"]) -> "Product":
+        """The same but for means beyond these ends, which are moved there."""
+        ends = zip(self.parts, self._split(lowest), self._split(highest), strict=True)
+        parts = tuple(p.within(*own) if hasattr(p, "within") else p for p, *own in ends)
+        return rebuild(type(self), **(vars(self) | {"parts": parts}))
+
     def collapsed(self, floor: Float[Array, ""]) -> Bool[Array, "k"]:
         """A component has collapsed when one of its parts has."""
         return jnp.stack([part.collapsed(floor) for part in self.parts]).any(0)
@@ -258,7 +264,7 @@ class ProductOf(KindOf):
 
 
 def _take(data: Any, columns: Columns) -> Any:
-    return data[:, columns] if isinstance(columns, int) else data[:, np.array(columns)]
+    return data[..., columns] if isinstance(columns, int) else data[..., np.array(columns)]
 
 
 def _numbers(columns: Columns) -> list[int]:
