@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from jax import Array
 
@@ -55,6 +56,11 @@ def fit_posterior(
     if sampled.problem:
         warn(sampled.problem)
     details = sampled.details
+    if any(np.isnan(a).any() for a in jax.tree.leaves(sampled.draws)):
+        raise ValueError(
+            f"{SAMPLERS[method]} lost its way to numbers that are none, in single precision "
+            f"perhaps: call jax.config.update('jax_enable_x64', True) first, or use another method."
+        )
     details["log_evidence"] -= float(weight @ task.frame.log_volume(points))
     draws = sampled.draws
     if task.exchangeable and method != "variational":  # which names components once, not each time
