@@ -6,6 +6,7 @@ ArviZ does the arithmetic: R-hat and effective sample sizes of normalised ranks 
     localization: an improved R-hat for assessing convergence of MCMC".
 """
 
+import importlib
 import threading
 from typing import Any, NamedTuple
 
@@ -29,11 +30,8 @@ class Quality(NamedTuple):
 
 def get_ready() -> None:
     """Import ArviZ, which takes a second or two, while the chains are compiled."""
-
-    def load() -> None:
-        import arviz_stats.base.array  # noqa: F401
-
-    threading.Thread(target=load, daemon=True).start()
+    name = "arviz_stats.base.array"
+    threading.Thread(target=importlib.import_module, args=[name], daemon=True).start()
 
 
 def table(values: dict[str, Any]) -> dict[str, Quality]:

@@ -152,9 +152,8 @@ class MultivariateNormal:
         self, lowest: Float[Array, "..."], highest: Float[Array, "..."]
     ) -> "MultivariateNormal":
         """The same but for means beyond these ends, which are moved there."""
-        return rebuild(
-            type(self), **(vars(self) | {"means": jnp.clip(self.means, lowest, highest)})
-        )
+        means = jnp.clip(self.means, lowest, highest)
+        return rebuild(type(self), means=means, scale_trils=self.scale_trils)
 
     def features(self, data: Float[Array, "n d"], only: int | None = None) -> Float[Array, "f n"]:
         """x and the products x_i x_j for i <= j, of which the log density is linear."""

@@ -82,9 +82,8 @@ class Normal(Parametric):
 
     def within(self, lowest: Float[Array, "..."], highest: Float[Array, "..."]) -> "Normal":
         """The same but for means beyond these ends, which are moved there."""
-        return rebuild(
-            type(self), **(vars(self) | {"means": jnp.clip(self.means, lowest, highest)})
-        )
+        means = jnp.clip(self.means, lowest, highest)
+        return rebuild(type(self), means=means, scales=self.scales)
 
     def features(self, data: Float[Array, "n ..."], only: int | None = None) -> Float[Array, "f n"]:
         """x and x^2, of which the log density is a linear function; or the first of them."""
