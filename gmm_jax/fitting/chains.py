@@ -142,22 +142,22 @@ def _rounds(
     rise = np.geomspace(LOWEST, 1, ANNEALED * length)
     temperatures = np.r_[rise, np.ones((n_warmup + n_rounds - ANNEALED) * length)]
     temperatures = temperatures.astype(arguments.floor.dtype)
-    stakes = arguments.prior, arguments.table.sample_weight.sum()
+    n_points = float(np.sum(np.asarray(arguments.table.sample_weight)))
 
     def one_round(i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
         own = jax.random.fold_in(key, i)
         now = jnp.asarray(temperatures[i * length : (i + 1) * length])
         mixtures, *new = advance(own, mixtures, arguments, now)
         if ANNEALED <= i < n_warmup:
-            mixtures = _without_the_lost(own, mixtures, new[1][:, -1], *stakes)
+            latest = np.asarray(new[1])[:, -1]
+            mixtures = _without_the_lost(mixtures, latest, arguments.prior, n_points)
         return mixtures, new
 
     return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
 
 
-@jax.jit
 def _without_the_lost(
-    key: Array, mixtures: Mixture, log_likelihood: Float[Array, "c"], prior: Any, n_points: Any
+    mixtures: Mixture, log_likelihood: Float[np.ndarray, "c"], prior: Any, n_points: float
 ) -> Mixture:
     """Let chains that no posterior would ever see where they stand set out from other chains.
 
@@ -166,12 +166,19 @@ def _without_the_lost(
     varies by about p / 2 within a mode, and the log volumes of modes differ by p / 2 log n at most;
     lost is who stands lower than both account for. Modes that compete stay.
     """
-    height = log_likelihood + jax.vmap(prior.log_prob)(mixtures)
+    height = log_likelihood + np.asarray(_log_prior(prior, mixtures))
+    height = np.where(np.isnan(height), -np.inf, height)
     n_parameters = sum(a[0].size for a in jax.tree.leaves(mixtures))
-    sound = height >= height.max() - n_parameters / 2 * (1 + jnp.log(n_points)) - MARGIN
-    others = jax.random.categorical(key, jnp.where(sound, 0.0, -jnp.inf), shape=sound.shape)
-    chosen = jnp.where(sound, jnp.arange(sound.size), others)
-    return jax.tree.map(lambda a: a[chosen], mixtures)
+    sound = height >= height.max() - n_parameters / 2 * (1 + np.log(n_points)) - MARGIN
+    if sound.all():
+        return mixtures
+    others = np.resize(np.flatnonzero(sound), sound.size)
+    return jax.tree.map(lambda a: a[np.where(sound, np.arange(sound.size), others)], mixtures)
+
+
+@functools.partial(jit_by_size, size=lambda prior, mixtures: mixtures.weights.size)
+def _log_prior(prior: Any, mixtures: Mixture) -> Float[Array, "c"]:
+    return jax.vmap(prior.log_prob)(mixtures)
 
 
 def _size(
