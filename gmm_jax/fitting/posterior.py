@@ -20,6 +20,11 @@ from gmm_jax.posterior_fit import PosteriorFit
 MOST_WEIGHED, MOST_TEMPERED = 2**16, 2**14
 """Numbers of points times components beyond which importance sampling, or SMC, takes minutes."""
 
+NO_NUMBERS = (
+    "some draws are no numbers. Call jax.config.update('jax_enable_x64', True) first, or use "
+    "another method."
+)
+
 
 def fit_posterior(
     key: Array,
@@ -48,19 +53,16 @@ def fit_posterior(
     }
     method, *others = _able(task) if method == "auto" else [method]
     sampled, reason = samplers[method](), f"Posterior by {SAMPLERS[method]}, {reason}"
-    while sampled.problem and others:
-        first, _, _ = sampled.problem.partition(". ")
+    while (problem := _problem(sampled)) and others:
+        first, _, _ = problem.partition(". ")
         reason = f"{SAMPLERS[method].capitalize()} did not do: {first}"
         method = others.pop(0)
         sampled, reason = samplers[method](), f"{reason}. Posterior by {SAMPLERS[method]} instead"
-    if sampled.problem:
-        warn(sampled.problem)
+    if problem == NO_NUMBERS:
+        raise ValueError(f"of {SAMPLERS[method]}, {problem}")
+    if problem:
+        warn(problem)
     details = sampled.details
-    if any(np.isnan(a).any() for a in jax.tree.leaves(sampled.draws)):
-        raise ValueError(
-            f"{SAMPLERS[method]} lost its way to numbers that are none, in single precision "
-            f"perhaps: call jax.config.update('jax_enable_x64', True) first, or use another method."
-        )
     details["log_evidence"] -= float(weight @ task.frame.log_volume(points))
     draws = sampled.draws
     if task.exchangeable and method != "variational":  # which names components once, not each time
@@ -76,6 +78,12 @@ def fit_posterior(
         ordered=task.exchangeable,
         **details,
     )
+
+
+def _problem(sampled: Sampled) -> str | None:
+    """What is wrong with the draws; that they are no numbers comes before what the sampler says."""
+    lost = any(np.isnan(a).any() for a in jax.tree.leaves(sampled.draws))
+    return NO_NUMBERS if lost else sampled.problem
 
 
 def _able(task: Task) -> list[str]:
