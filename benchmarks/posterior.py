@@ -80,7 +80,21 @@ def line() -> Problem:
     return Problem(data.astype(np.float32), MixturePrior(1, prior), 4, 4)
 
 
-PROBLEMS = {"bentos": bentos, "n 1e3, k 4, d 2": plane, "n 1e4, k 4, d 1": line}
+def large() -> Problem:
+    """A hundred thousand points of eight clusters that overlap, in eight columns."""
+    rng = np.random.default_rng(0)
+    centres = 2 * rng.normal(size=(8, 8))
+    data = centres[rng.integers(8, size=100_000)] + rng.normal(size=(100_000, 8))
+    prior = NormalInverseWishart(np.zeros(8), mean_count=0.05, df=10, scale_matrix=np.eye(8))
+    return Problem(data.astype(np.float32), MixturePrior(1, prior), 8, 4)
+
+
+PROBLEMS = {
+    "bentos": bentos,
+    "n 1e3, k 4, d 2": plane,
+    "n 1e4, k 4, d 1": line,
+    "n 1e5, k 8, d 8": large,
+}
 
 
 class Setting(NamedTuple):

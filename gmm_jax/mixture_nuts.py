@@ -186,9 +186,7 @@ def _starts(
     """Fit all k components by EM, then draw around the fits where that can be."""
     em_key, gibbs_key = jax.random.split(key)
     k = known.n_components
-    every = k if held is None else 1  # every k-th has all components
-    fits = em_starts(em_key, table, family, floor, k, every * n_chains, known, held)
-    fits = jax.tree.map(lambda a: a[every - 1 :: every], fits)
+    fits = em_starts(em_key, table, family, floor, k, np.full(n_chains, k), known, held)
     if not prior.components.conditional:
         return fits
     state, _ = gibbs.step(gibbs_key, gibbs.init(fits), table, prior, floor, held, named=False)

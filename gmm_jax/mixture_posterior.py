@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._compile import jit_by_size
@@ -36,6 +36,8 @@ SWEEPS = 40
 TEMPERATURES = (1.0, 0.5)
 """The conditionals are taken at all the data and, wider, at half of them."""
 PILOT = 2048
+FITS = 8
+"""EM fits that starts are chosen from, at least."""
 
 
 class Arguments(NamedTuple):
@@ -153,7 +155,8 @@ def informed_conditionals(
     start_key, chain_key = jax.random.split(key)
     n_chains = _number_of_chains(n_components)
     table = Table(data[None], sample_weight[None])
-    starts = em_starts(start_key, table, family, floor, n_components, n_chains)
+    occupied = np.arange(n_chains) % n_components + 1
+    starts = em_starts(start_key, table, family, floor, n_components, occupied)
 
     def sweep(i, carry):
         state, _ = carry
@@ -205,23 +208,33 @@ def em_starts(
     family: Any,
     floor: Float[Array, ""],
     n_components: int,
-    n_chains: int,
+    occupied: Int[np.ndarray, "c"],
     known: Mixture | None = None,
     held: Mixture | None = None,
 ) -> Mixture:
-    """Fit 1, 2, ... k components in turn, the others empty, until every chain has a start.
+    """Fit mixtures by EM, some of whose components may be empty.
 
-    Where some parameters are `held` as `known`, every start has k components.
+    Args:
+        key: Random key.
+        table: The data.
+        family: The class of the components.
+        floor: Smallest scale.
+        n_components: How many, k.
+        occupied: How many of them have points, in each of c starts; all have where some parameters
+            are held. Each start is the best of so many fits that there are `FITS` in all.
+        known: Values of what is held.
+        held: Booleans: true where parameters stay.
     """
     dtype = table.points.dtype
-    occupied = jnp.arange(n_chains) % n_components + 1
-    if held is not None:
-        occupied = jnp.full(n_chains, n_components)
-    used = jnp.arange(n_components) < occupied[:, None]
-    uniforms = jax.random.uniform(key, uniforms_shape(n_chains, n_components), dtype)
+    n_tries = -(-FITS // len(occupied))
+    occupied = np.repeat(
+        occupied if held is None else np.full_like(occupied, n_components), n_tries
+    )
+    used = np.arange(n_components) < occupied[:, None]
+    uniforms = jax.random.uniform(key, uniforms_shape(len(occupied), n_components), dtype)
     rows = table.points.reshape(-1, *table.points.shape[2:])
     components = components_around(family, "kmeans++", uniforms, rows, table.sample_weight.ravel())
-    weights = (used / occupied[:, None]).astype(dtype)
+    weights = jnp.asarray(used / occupied[:, None], dtype)
     starts = rebuild(Mixture, weights=weights, components=components)
     # A component of weight 0 takes part in no step.
     if known is None or held is None:
@@ -240,7 +253,10 @@ def em_starts(
         100,
     )
     sound = fit.status != em.NOT_FINITE
-    return choose(sound, fit.mixtures, starts)
+    fits = choose(sound, fit.mixtures, starts)
+    heights = jnp.where(sound, fit.objective, -jnp.inf).reshape(-1, n_tries)
+    best = jnp.argmax(heights, 1) + n_tries * jnp.arange(len(heights))
+    return jax.tree.map(lambda a: a[best], fits)
 
 
 def _log_likelihood(mixture: Mixture, arguments: Arguments) -> Float[Array, ""]:

@@ -24,6 +24,7 @@ from gmm_jax import (
 )
 from gmm_jax._pytree import rebuild
 from gmm_jax.fitting import chains
+from gmm_jax.fitting.task import Task
 from gmm_jax.table import Table, expectation, log_joint
 from gmm_jax.testing import check_invariance
 from gmm_jax.testing.quantities import every_parameter
@@ -296,11 +297,12 @@ def test_bad_arguments(options, match):
         gmm_jax.fit([0.0, 1.0, 2.0], 2, **{"prior": prior, "method": "gibbs"} | options)
 
 
-def test_a_chain_that_is_lost_sets_out_from_another(tutorial_prior):
+def test_a_chain_that_is_lost_sets_out_from_another(bentos, tutorial_prior):
     """A mode of lower height stays, as long as the posterior might ever see it."""
+    task = Task.of(bentos, np.ones(20), Normal, tutorial_prior, 2, {})
     means = np.array([350.0, 500]) + np.arange(4)[:, None]
     normals = rebuild(Normal, means=jnp.asarray(means), scales=jnp.full((4, 2), 2.0))
     now = rebuild(Mixture, weights=jnp.full((4, 2), 0.5), components=normals)
-    heights = np.array([-54.0, -1000.0, -70.0, np.nan])
-    kept = chains._without_the_lost(now, heights, tutorial_prior, 20.0)
+    heights = np.array([-54.0, -1000.0, -60.0, np.nan])
+    kept = chains._without_the_lost(now, heights, tutorial_prior, task)
     assert_array_equal(np.asarray(kept.components.means)[:, 0], [350, 352, 352, 352])

@@ -29,8 +29,8 @@ ROUNDS, SHORTEST = 10, 25
 WARM_UP, LEAST_WARM_UP = 5, 250
 """So many rounds before them, and so many steps at least."""
 ANNEALED, LOWEST = 2, 0.1
-"""So many rounds are at temperatures below 1, from the lowest."""
-MARGIN = 5.0
+"""Chains from the prior spend so many rounds at temperatures below 1, from the lowest."""
+MARGIN = 10.0
 """In nats: see `_without_the_lost`."""
 DIVERGENT = 0.002
 """A larger share of draws that diverged is told."""
@@ -63,7 +63,7 @@ def by_gibbs(
         partial=task.partial,
     )
     with telling("Gibbs sampling", progress) as report:
-        rounds = _rounds(run_key, advance, mixtures, arguments, sizes, report)
+        rounds = _rounds(run_key, task, advance, mixtures, arguments, sizes, report)
     draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
     return _sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
 
@@ -119,6 +119,7 @@ def _log_likelihood(draws: Mixture, table: Table) -> Float[Array, "c s"]:
 
 def _rounds(
     key: Array,
+    task: Task,
     advance: Callable[..., Any],
     mixtures: Mixture,
     arguments: mixture_gibbs.Arguments,
@@ -127,13 +128,15 @@ def _rounds(
 ) -> list[Any]:
     """Draws of each round after the warm-up.
 
-    In the first, the temperature rises, so that chains find the way from a bad start.
+    In the first rounds the temperature rises, so that chains find the way from the prior; those
+    that set out from EM fits, which it would lead astray, do so after that.
 
     Args:
         key: Random key.
+        task: The posterior.
         advance: Takes the steps of a round.
         mixtures: Where the chains stand.
-        arguments: The posterior.
+        arguments: The posterior as `advance` takes it.
         sizes: The number of steps in a round, and of rounds that count.
         report: Is told how far it is.
     """
@@ -142,43 +145,59 @@ def _rounds(
     rise = np.geomspace(LOWEST, 1, ANNEALED * length)
     temperatures = np.r_[rise, np.ones((n_warmup + n_rounds - ANNEALED) * length)]
     temperatures = temperatures.astype(arguments.floor.dtype)
-    n_points = float(np.sum(np.asarray(arguments.table.sample_weight)))
+    starts, n_informed = mixtures, _n_informed(len(mixtures.weights))
 
     def one_round(i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
         own = jax.random.fold_in(key, i)
         now = jnp.asarray(temperatures[i * length : (i + 1) * length])
         mixtures, *new = advance(own, mixtures, arguments, now)
+        if i == ANNEALED - 1:
+            mixtures = jax.tree.map(
+                lambda start, now: np.concatenate([start[:n_informed], now[n_informed:]]),
+                *jax.device_get((starts, mixtures)),
+            )
         if ANNEALED <= i < n_warmup:
             latest = np.asarray(new[1])[:, -1]
-            mixtures = _without_the_lost(mixtures, latest, arguments.prior, n_points)
+            mixtures = _without_the_lost(mixtures, latest, arguments.prior, task)
         return mixtures, new
 
     return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
 
 
 def _without_the_lost(
-    mixtures: Mixture, log_likelihood: Float[np.ndarray, "c"], prior: Any, n_points: float
+    mixtures: Mixture, log_likelihood: Float[np.ndarray, "c"], prior: Any, task: Task
 ) -> Mixture:
     """Let chains that no posterior would ever see where they stand set out from other chains.
 
     From a bad start a chain may climb to a place that is not left again in any number of steps, and
-    whose share of the posterior is next to nothing. Of p parameters and n points, the log density
-    varies by about p / 2 within a mode, and the log volumes of modes differ by p / 2 log n at most;
-    lost is who stands lower than both account for. Modes that compete stay.
+    whose share of the posterior is next to nothing. That share is about the height times the
+    volume, a standard error for each parameter that points inform [1]; what no points inform
+    integrates to one. Within a mode the log height varies much less than by half the number of
+    parameters. Modes that compete stay.
+
+    [1] Schwarz (1978), "Estimating the dimension of a model".
     """
-    height = log_likelihood + np.asarray(_log_prior(prior, mixtures))
-    height = np.where(np.isnan(height), -np.inf, height)
-    n_parameters = sum(a[0].size for a in jax.tree.leaves(mixtures))
-    sound = height >= height.max() - n_parameters / 2 * (1 + np.log(n_points)) - MARGIN
-    if sound.all():
+    slack = task.n_free / 2 + MARGIN
+    if np.ptp(log_likelihood) <= slack:
         return mixtures
+    counts = task.weight.sum() * np.asarray(mixtures.weights)
+    size = task.n_free / task.n_components
+    each = np.asarray(_log_prior(prior, mixtures)) - size / 2 * np.log1p(counts)
+    log_share = log_likelihood + (counts / (counts + size) * each).sum(-1)
+    log_share = np.where(np.isnan(log_share), -np.inf, log_share)
+    sound = log_share >= log_share.max() - slack
     others = np.resize(np.flatnonzero(sound), sound.size)
     return jax.tree.map(lambda a: a[np.where(sound, np.arange(sound.size), others)], mixtures)
 
 
 @functools.partial(jit_by_size, size=lambda prior, mixtures: mixtures.weights.size)
-def _log_prior(prior: Any, mixtures: Mixture) -> Float[Array, "c"]:
-    return jax.vmap(prior.log_prob)(mixtures)
+def _log_prior(prior: Any, mixtures: Mixture) -> Float[Array, "c k"]:
+    return jax.vmap(lambda mixture: jnp.diagonal(prior.log_prob_matched(mixture)))(mixtures)
+
+
+def _n_informed(n_chains: int) -> int:
+    """How many of the chains, the first of them, set out from EM fits."""
+    return (n_chains + 1) // 2
 
 
 def _size(
@@ -193,8 +212,9 @@ def _starts(
 ) -> Mixture:
     table, prior, floor, held = arguments
     em_key, prior_key = jax.random.split(key)
-    n_informed = (n_chains + 1) // 2
-    informed = em_starts(em_key, table, family, floor, known.n_components, n_informed, known, held)
+    n_informed, k = _n_informed(n_chains), known.n_components
+    occupied = k - np.arange(n_informed) % k
+    informed = em_starts(em_key, table, family, floor, k, occupied, known, held)
     at_random = gibbs.from_prior(prior_key, prior, floor, known, held, n_chains - n_informed)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), informed, at_random)
 

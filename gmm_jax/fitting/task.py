@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from gmm_jax._data import Frame, bucket, float_dtype, padded
+from gmm_jax.families.limits import Limits
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.point import SCALE_FLOOR
 from gmm_jax.mixture import Mixture
@@ -77,6 +79,12 @@ class Task:
     def n_components(self) -> int:
         """k."""
         return self.known.n_components
+
+    @property
+    def n_free(self) -> int:
+        """How many numbers of a mixture are free."""
+        held = self.held or jax.tree.map(lambda a: np.zeros(a.shape, bool), self.known)
+        return setting.count_free(Limits(held, self.floor), self.family)
 
     @property
     def floor(self) -> Float[Array, ""]:
