@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from gmm_jax import Gamma, GammaInverseGamma, MixturePrior, fit
+from gmm_jax import Gamma, GammaInverseGamma, MixturePrior, default_prior, fit
 
 PRIOR = (1.5, 0.05, 2.0, 3.0)
 CASES = {
@@ -91,3 +91,18 @@ def test_equal_points_have_a_posterior():
     """The gamma of the shapes ends it exponentially, whatever the points."""
     prior = MixturePrior(1, GammaInverseGamma(*PRIOR))
     assert prior.improper(np.full(50, 2.0), np.ones(50), 2) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [3.0955558e-21, 6.6082314e-02, 4.3504246e-02, 4.2684916e-02, 2.715786e-36, 4.4843033e-02],
+        np.full(6, np.finfo(np.float32).tiny),
+    ],
+)
+def test_points_that_lie_many_powers_of_ten_apart_leave_draws_numbers(data):
+    """Gamma components of small shapes have such points; every draw is above zero."""
+    prior = default_prior(np.array([0.2, 0.5, 1.1, 2.3, 6.0]), 2, Gamma)
+    data = np.asarray(data, np.float32)
+    draws = fit(data, 2, prior=prior, method="gibbs", n_draws=4000).draws
+    assert all(np.all(np.isfinite(a) & (a >= 0)) for a in jax.tree.leaves(draws))

@@ -14,6 +14,9 @@ from gmm_jax._pytree import pytree, rebuild, set_fields
 from gmm_jax.families.limits import Limits, Outline
 from gmm_jax.families.separable import Separable, Sums, ratio
 
+FAR = 1e3
+"""Times its mean a number may be at most for `sufficient` to keep its digits."""
+
 
 @pytree
 class Gamma(Separable):
@@ -72,6 +75,16 @@ class Gamma(Separable):
 
     def expectation(self) -> Float[Array, "k ..."]:
         return self.shapes / self.rates
+
+    def within(self, lowest: Float[Array, "..."], highest: Float[Array, "..."]) -> "Gamma":
+        """The same but for means beyond these ends, or far below the higher, which are moved there.
+
+        Of numbers that are many times the mean, `sufficient` loses the logarithm's digits.
+        """
+        least = jnp.finfo(highest.dtype).tiny ** 0.5
+        lowest = jnp.maximum(jnp.maximum(lowest, highest / FAR), least)
+        means = jnp.maximum(jnp.minimum(self.expectation(), highest), lowest)
+        return rebuild(Gamma, shapes=self.shapes, rates=self.shapes / means)
 
     def sufficient(self, data: Array) -> tuple[Array, ...]:
         """With y the point over the component's mean: y - 1, and y - 1 - log y."""
