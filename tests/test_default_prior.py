@@ -91,6 +91,16 @@ def test_prior_draws_have_the_stated_widths(x64):
     np.testing.assert_allclose([low, high], [0.05 / 2, 1.6 / 2], rtol=0.05)
 
 
+def test_components_cut_columns_into_parts_together():
+    """Four components lie side by side in two columns as two do in one, or eight in three."""
+    one = default_prior(PAIRS[:, :1], 2, MultivariateNormal).components
+    two = default_prior(PAIRS, 4).components
+    three = default_prior(MIXED, 8, CASES["Product"][0]).components.parts[0]
+    for several in (two, three):
+        np.testing.assert_allclose(several.scale_matrix[0, 0], one.scale_matrix[0, 0], rtol=1e-6)
+        np.testing.assert_allclose(several.mean_count, one.mean_count, rtol=1e-6)
+
+
 def test_narrow_components_far_apart_are_found(bentos):
     """20 bentos, within few grams of 350 and 500: the prior doesn't blur them."""
     prior = default_prior(bentos, 2)
