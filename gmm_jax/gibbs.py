@@ -153,6 +153,31 @@ def _sweep(
     return State(draw(priors, _each(parameters_key, near), near, statistics)), info
 
 
+def log_mass(
+    key: Array, mixtures: Mixture, table: Table, prior: Any, floor: Float[Array, ""]
+) -> Float[Array, "c"]:
+    """Estimate the log of what data and parameters near c mixtures hold, volume included.
+
+    Likelihood times prior over the density given assignments, where parameters are drawn from that
+    [1]: the mass of a mode, but for its part that lies in other assignments. It tells how modes
+    share the posterior, whatever the number of components that have points.
+
+    [1] Chib (1995), "Marginal likelihood from the Gibbs output".
+    """
+    points_key, parameters_key, prior_key = jax.random.split(key, 3)
+    near = _near(mixtures, table, None)
+    _, statistics = expectation(mixtures, table, points_key, about=near.components)
+    priors = jax.vmap(prior.refresh)(_each(prior_key, mixtures), mixtures)
+    conditionals = jax.vmap(lambda p, *at: p.given(*at, floor))(priors, near, statistics)
+    drawn = conditionals.sample(parameters_key)
+
+    def density(prior, conditional, mixture):
+        return prior.log_prob(mixture) - jnp.trace(conditional.log_prob_matched(mixture))
+
+    log_likelihood, _ = expectation(drawn, table)
+    return log_likelihood + jax.vmap(density)(priors, conditionals, drawn)
+
+
 def _near(mixtures: Mixture, table: Table, held: Mixture | None) -> Mixture:
     """The same, but means that are free lie among the points.
 

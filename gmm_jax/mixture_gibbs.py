@@ -26,11 +26,12 @@ class Arguments(NamedTuple):
     """Booleans in the structure of one mixture: true where parameters stay; None where none do."""
 
 
-def _size(key: Array, mixtures: Mixture, arguments: Arguments, *_: Any, **__: Any) -> int:
+def size(key: Array, mixtures: Mixture, arguments: Arguments, *_: Any, **__: Any) -> int:
+    """How many numbers a sweep goes through."""
     return mixtures.weights.size * arguments.table.sample_weight.size
 
 
-@functools.partial(jit_by_size, size=_size, static_argnames=("named", "partial"))
+@functools.partial(jit_by_size, size=size, static_argnames=("named", "partial"))
 def advance(
     key: Array,
     mixtures: Mixture,

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, special, stats
 
 import gmm_jax
@@ -26,7 +26,7 @@ from gmm_jax._pytree import rebuild
 from gmm_jax.fitting import chains
 from gmm_jax.fitting.task import Task
 from gmm_jax.table import Table, expectation, log_joint
-from gmm_jax.testing import check_invariance
+from gmm_jax.testing import check_invariance, exact
 from gmm_jax.testing.quantities import every_parameter
 
 FLOOR = jnp.asarray(1e-5)
@@ -298,11 +298,26 @@ def test_bad_arguments(options, match):
 
 
 def test_a_chain_that_is_lost_sets_out_from_another(bentos, tutorial_prior):
-    """A mode of lower height stays, as long as the posterior might ever see it."""
+    """Which holds next to nothing of the posterior; what is less likely, but no wonder, stays."""
     task = Task.of(bentos, np.ones(20), Normal, tutorial_prior, 2, {})
-    means = np.array([350.0, 500]) + np.arange(4)[:, None]
-    normals = rebuild(Normal, means=jnp.asarray(means), scales=jnp.full((4, 2), 2.0))
+    inside = jax.tree.map(jnp.asarray, task.prior)
+    arguments = mixture_gibbs.Arguments(task.table(), inside, task.floor, None)
+    light, heavy = task.frame.enter(np.array([350.0, 500]), np.float32)
+    means = jnp.array([[light, heavy], [light, light], [light + 0.01, heavy], [np.nan, heavy]])
+    scales = jnp.full((4, 2), heavy - light) * 0.015
+    normals = rebuild(Normal, means=means, scales=scales)
     now = rebuild(Mixture, weights=jnp.full((4, 2), 0.5), components=normals)
-    heights = np.array([-54.0, -1000.0, -60.0, np.nan])
-    kept = chains._without_the_lost(now, heights, tutorial_prior, task)
-    assert_array_equal(np.asarray(kept.components.means)[:, 0], [350, 352, 352, 352])
+    likelihoods = np.array([-54.0, -1000.0, -60.0, np.nan])
+    kept = chains._without_the_lost(jax.random.key(0), now, likelihoods, arguments, task.n_free)
+    assert_array_equal(kept.components.means, means[np.array([0, 2, 2, 2])])
+
+
+def test_the_mass_of_one_component_is_its_evidence(x64):
+    """Where there is but one assignment the estimate is exact."""
+    prior = MixturePrior(1, NormalInverseGamma(0.2, 0.5, 2.0, 1.5))
+    task = Task.of(POINTS, np.ones(5), Normal, prior, 1, {})
+    inside = jax.tree.map(jnp.asarray, task.prior)
+    starts = inside.sample(jax.random.key(0), 1, (), (3,))
+    found = gibbs.log_mass(jax.random.key(1), starts, task.table(), inside, task.floor)
+    found = np.asarray(found) - task.frame.log_volume(POINTS).sum()
+    assert_allclose(found, exact(POINTS, prior, 1).log_evidence, rtol=1e-8)

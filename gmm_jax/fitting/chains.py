@@ -31,7 +31,7 @@ WARM_UP, LEAST_WARM_UP = 5, 250
 ANNEALED, LOWEST = 2, 0.1
 """Chains from the prior spend so many rounds at temperatures below 1, from the lowest."""
 MARGIN = 10.0
-"""In nats: see `_without_the_lost`."""
+"""Lost is who stands lower by so many nats, and one for every four parameters that are free."""
 DIVERGENT = 0.002
 """A larger share of draws that diverged is told."""
 WITNESSES = 8
@@ -63,7 +63,7 @@ def by_gibbs(
         partial=task.partial,
     )
     with telling("Gibbs sampling", progress) as report:
-        rounds = _rounds(run_key, task, advance, mixtures, arguments, sizes, report)
+        rounds = _rounds(run_key, advance, mixtures, arguments, task.n_free, sizes, report)
     draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
     return _sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
 
@@ -119,10 +119,10 @@ def _log_likelihood(draws: Mixture, table: Table) -> Float[Array, "c s"]:
 
 def _rounds(
     key: Array,
-    task: Task,
     advance: Callable[..., Any],
     mixtures: Mixture,
     arguments: mixture_gibbs.Arguments,
+    n_free: int,
     sizes: tuple[int, int],
     report: Report,
 ) -> list[Any]:
@@ -133,10 +133,10 @@ def _rounds(
 
     Args:
         key: Random key.
-        task: The posterior.
         advance: Takes the steps of a round.
         mixtures: Where the chains stand.
-        arguments: The posterior as `advance` takes it.
+        arguments: The posterior.
+        n_free: How many numbers of a mixture are free.
         sizes: The number of steps in a round, and of rounds that count.
         report: Is told how far it is.
     """
@@ -158,41 +158,40 @@ def _rounds(
             )
         if ANNEALED <= i < n_warmup:
             latest = np.asarray(new[1])[:, -1]
-            mixtures = _without_the_lost(mixtures, latest, arguments.prior, task)
+            mixtures = _without_the_lost(own, mixtures, latest, arguments, n_free)
         return mixtures, new
 
     return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
 
 
 def _without_the_lost(
-    mixtures: Mixture, log_likelihood: Float[np.ndarray, "c"], prior: Any, task: Task
+    key: Array,
+    mixtures: Mixture,
+    log_likelihood: Float[np.ndarray, "c"],
+    arguments: mixture_gibbs.Arguments,
+    n_free: int,
 ) -> Mixture:
     """Let chains that no posterior would ever see where they stand set out from other chains.
 
     From a bad start a chain may climb to a place that is not left again in any number of steps, and
-    whose share of the posterior is next to nothing. That share is about the height times the
-    volume, a standard error for each parameter that points inform [1]; what no points inform
-    integrates to one. Within a mode the log height varies much less than by half the number of
-    parameters. Modes that compete stay.
-
-    [1] Schwarz (1978), "Estimating the dimension of a model".
+    whose share of the posterior is next to nothing. Modes that compete stay.
     """
-    slack = task.n_free / 2 + MARGIN
-    if np.ptp(log_likelihood) <= slack:
+    slack = MARGIN + n_free / 4
+    if arguments.held is not None or np.ptp(log_likelihood) <= slack:
         return mixtures
-    counts = task.weight.sum() * np.asarray(mixtures.weights)
-    size = task.n_free / task.n_components
-    each = np.asarray(_log_prior(prior, mixtures)) - size / 2 * np.log1p(counts)
-    log_share = log_likelihood + (counts / (counts + size) * each).sum(-1)
-    log_share = np.where(np.isnan(log_share), -np.inf, log_share)
-    sound = log_share >= log_share.max() - slack
+    log_mass = np.asarray(_log_mass(key, mixtures, arguments))
+    log_mass = np.where(np.isnan(log_mass), -np.inf, log_mass)
+    sound = log_mass >= log_mass.max() - slack
     others = np.resize(np.flatnonzero(sound), sound.size)
     return jax.tree.map(lambda a: a[np.where(sound, np.arange(sound.size), others)], mixtures)
 
 
-@functools.partial(jit_by_size, size=lambda prior, mixtures: mixtures.weights.size)
-def _log_prior(prior: Any, mixtures: Mixture) -> Float[Array, "c k"]:
-    return jax.vmap(lambda mixture: jnp.diagonal(prior.log_prob_matched(mixture)))(mixtures)
+@functools.partial(jit_by_size, size=mixture_gibbs.size)
+def _log_mass(
+    key: Array, mixtures: Mixture, arguments: mixture_gibbs.Arguments
+) -> Float[Array, "c"]:
+    table, prior, floor, _ = arguments
+    return gibbs.log_mass(key, mixtures, table, prior, floor)
 
 
 def _n_informed(n_chains: int) -> int:
