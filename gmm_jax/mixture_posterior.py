@@ -252,8 +252,8 @@ def em_starts(
         jnp.asarray(1e-4, dtype),
         100,
     )
-    sound = fit.status != em.NOT_FINITE
-    fits = choose(sound, fit.mixtures, starts)
+    fits = choose(fit.status != em.NOT_FINITE, fit.mixtures, starts)
+    sound = (fit.status == em.RUNNING) | (fit.status == em.CONVERGED)
     heights = jnp.where(sound, fit.objective, -jnp.inf).reshape(-1, n_tries)
     best = jnp.argmax(heights, 1) + n_tries * jnp.arange(len(heights))
     return jax.tree.map(lambda a: a[best], fits)
