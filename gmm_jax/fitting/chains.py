@@ -158,7 +158,8 @@ def _rounds(
             )
         if ANNEALED <= i < n_warmup:
             latest = np.asarray(new[1])[:, -1]
-            mixtures = _without_the_lost(own, mixtures, latest, arguments, n_free)
+            other = jax.random.fold_in(key, n_warmup + n_rounds + i)
+            mixtures = _without_the_lost(other, mixtures, latest, arguments, n_free)
         return mixtures, new
 
     return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
