@@ -82,7 +82,7 @@ def _first_odd(array: np.ndarray) -> str:
     return "mixed types"
 
 
-def float_dtype(array: np.ndarray) -> Any:
+def float_dtype(array: np.ndarray | Array) -> Any:
     """The dtype of the answer: that of the data, as far as JAX has it switched on."""
     return jax.dtypes.canonicalize_dtype(array.dtype)
 

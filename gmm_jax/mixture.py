@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Float, Int
 
 from gmm_jax._checks import as_count, as_floats, as_key, proportions, reached
+from gmm_jax._data import float_dtype
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import is_concrete, pytree, rebuild, set_fields
 from gmm_jax.saving import Savable
@@ -181,7 +182,7 @@ class Mixture(Savable):
     def _points(self, data: ArrayLike | Sequence[Any]) -> tuple[Array, tuple[int, ...]]:
         """Split `data` into a flat run of points and the shape it had without features."""
         try:
-            array = jnp.asarray(data, self.weights.dtype)
+            array = jnp.asarray(data, float_dtype(self.weights))
         except (TypeError, ValueError) as error:
             raise TypeError(f"data must be numbers, got {data!r}.") from error
         event = self.components.event_shape

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from gmm_jax import _sharding, em
 from gmm_jax._checks import reached
-from gmm_jax._data import Frame, as_points
+from gmm_jax._data import Frame, as_points, float_dtype
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.limits import Limits
@@ -121,15 +121,16 @@ class Result(Savable, ABC):
                 f"data has shape {points.shape} but the fit was to points with "
                 f"{event[0] if event else 1} feature(s)."
             )
-        return self.frame.enter(points, self.inside.weights.dtype), batch
+        return self.frame.enter(points, float_dtype(self.inside.weights)), batch
 
     def _outside(self) -> Mixture:
         """The mixture, or draws, in the data's unit, computed in float64."""
         exact = jax.tree.map(lambda a: np.asarray(a, np.float64), self.inside.components)
         components = exact.affine(self.frame.centre, self.frame.unit)
-        dtype = self.inside.weights.dtype
+        dtype = float_dtype(self.inside.weights)
         components = jax.tree.map(lambda a: jnp.asarray(a, dtype), components)
-        return rebuild(Mixture, weights=jnp.asarray(self.inside.weights), components=components)
+        weights = jnp.asarray(self.inside.weights, dtype)
+        return rebuild(Mixture, weights=weights, components=components)
 
 
 @dataclass(frozen=True, eq=False)

@@ -351,3 +351,18 @@ def test_the_summary_tells_the_spread_of_optima():
     below = runs.objective[sound].max() - runs.objective[sound]
     last = result.summary().splitlines()[-1]
     assert last.startswith(f"{(below < 1e-4).sum()} of 6 starts ended within 0.0001 nats per point")
+
+
+@pytest.mark.parametrize("options", [{}, {"prior": "default", "method": "gibbs"}])
+def test_fits_in_double_precision_answer_in_single_without_a_word(bentos, options):
+    with jax.enable_x64(True):
+        result = fit(bentos, 2, **options)
+        exact = result.log_prob([350.0, 500.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        single = result.log_prob([350.0, 500.0])
+        assert result.summary()
+        drawn, _ = result.sample(jax.random.key(0), 3)
+    assert drawn.dtype == np.float32
+    assert exact.dtype == np.float64
+    np.testing.assert_allclose(single, exact, rtol=1e-4)
