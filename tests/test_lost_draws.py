@@ -1,4 +1,4 @@
-"""Draws that are no numbers are never handed out."""
+"""Draws that are no numbers are never handed out, and the best of those that mislead are."""
 
 import jax
 import numpy as np
@@ -37,3 +37,26 @@ def test_auto_goes_on_to_the_next_method(importance_loses, bentos, tutorial_prio
         result.reason
     )
     assert np.isfinite(result.draws.weights).all()
+
+
+def test_where_no_method_does_the_draws_worth_most_are_kept(monkeypatch, bentos, tutorial_prior):
+    """But for importance sampling's, whose worth nobody knows then."""
+
+    def spoil(name, worth):
+        sampler = getattr(posterior, f"by_{name}")
+
+        def bad(*arguments):
+            sampled = sampler(*arguments)
+            details = sampled.details | {"effective_sample_size": worth}
+            return sampled._replace(details=details, problem=f"{name} is bad. Use another.")
+
+        monkeypatch.setattr(posterior, f"by_{name}", bad)
+
+    for name, worth in {"importance": 9000.0, "gibbs": 30.0, "smc": 7.0}.items():
+        spoil(name, worth)
+    with pytest.warns(gmm_jax.FitWarning, match="gibbs is bad"):
+        result = gmm_jax.fit(bentos, 2, prior=tutorial_prior, n_draws=256)
+    assert result.method == "gibbs"  # pyright: ignore[reportAttributeAccessIssue]
+    assert (
+        "Tempered SMC did not do: smc is bad. Posterior by Gibbs sampling instead" in result.reason
+    )

@@ -14,16 +14,18 @@ from gmm_jax.fitting.chains import by_gibbs, by_nuts
 from gmm_jax.fitting.particles import by_importance, by_smc
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.fitting.variational import by_variational
-from gmm_jax.mixture_posterior import MOST_COMPONENTS
 from gmm_jax.posterior_fit import PosteriorFit
 
-MOST_WEIGHED, MOST_TEMPERED = 2**16, 2**14
-"""Numbers of points times components beyond which importance sampling, or SMC, takes minutes."""
+MOST_TEMPERED = 2**14
+"""Number of points times components beyond which SMC takes minutes."""
 
 NO_NUMBERS = (
     "some draws are no numbers. Call jax.config.update('jax_enable_x64', True) first, or use "
     "another method."
 )
+
+Attempt = tuple[str, Sampled, str | None]
+"""A method, what it found, and what is wrong with that."""
 
 
 def fit_posterior(
@@ -51,13 +53,21 @@ def fit_posterior(
         "smc": lambda: by_smc(key, task, n_draws, progress),
         "variational": lambda: by_variational(key, task, n_draws),
     }
-    method, *others = _able(task) if method == "auto" else [method]
-    sampled, reason = samplers[method](), f"Posterior by {SAMPLERS[method]}, {reason}"
-    while (problem := _problem(sampled)) and others:
-        first, _, _ = problem.partition(". ")
-        reason = f"{SAMPLERS[method].capitalize()} did not do: {first}"
-        method = others.pop(0)
-        sampled, reason = samplers[method](), f"{reason}. Posterior by {SAMPLERS[method]} instead"
+    attempts: list[Attempt] = []
+    for name in _able(task) if method == "auto" else [method]:
+        sampled = samplers[name]()
+        attempts.append((name, sampled, _problem(sampled)))
+        if not attempts[-1][-1]:
+            break
+    method, sampled, problem = max(attempts, key=_worth)
+    reason = f"Posterior by {SAMPLERS[method]}, {reason}"
+    others = [(name, why) for name, _, why in attempts if name != method]
+    if others:
+        name, why = others[-1]
+        first, _, _ = str(why).partition(". ")
+        other = SAMPLERS[name]
+        reason = f"{other[0].upper()}{other[1:]} did not do: {first}. Posterior by "
+        reason += f"{SAMPLERS[method]} instead"
     if problem == NO_NUMBERS:
         raise ValueError(f"of {SAMPLERS[method]}, {problem}")
     if problem:
@@ -86,15 +96,19 @@ def _problem(sampled: Sampled) -> str | None:
     return NO_NUMBERS if lost else sampled.problem
 
 
+def _worth(attempt: Attempt) -> tuple[Any, ...]:
+    """Greater for what is to be preferred. How many particles count, weights that mislead hide."""
+    method, sampled, problem = attempt
+    effective = sampled.details["effective_sample_size"]
+    return not problem, problem != NO_NUMBERS, method != "importance", effective
+
+
 def _able(task: Task) -> list[str]:
     """The methods that suit the posterior, the cheapest first."""
     if not task.prior.components.conditional:
         return ["nuts"]
-    size = task.points.size * task.n_components
-    few = task.n_components <= MOST_COMPONENTS and size <= MOST_WEIGHED
-    complete = task.held is None and not np.isnan(task.points).any()
     return [
-        *(["importance"] if few and complete else []),
+        *(["importance"] if task.weighable else []),
         "gibbs",
-        *(["smc"] if size <= MOST_TEMPERED else []),
+        *(["smc"] if task.points.size * task.n_components <= MOST_TEMPERED else []),
     ]
