@@ -164,18 +164,26 @@ def log_mass(
 
     [1] Chib (1995), "Marginal likelihood from the Gibbs output".
     """
-    points_key, parameters_key, prior_key = jax.random.split(key, 3)
+    given_key, parameters_key = jax.random.split(key)
+    given = conditionals(given_key, mixtures, table, prior, floor)
+    drawn = given.sample(parameters_key)
+
+    def density(given, mixture):
+        return prior.log_prob(mixture) - jnp.trace(given.log_prob_matched(mixture))
+
+    log_likelihood, _ = expectation(drawn, table)
+    return log_likelihood + jax.vmap(density)(given, drawn)
+
+
+def conditionals(
+    key: Array, mixtures: Mixture, table: Table, prior: Any, floor: Float[Array, ""]
+) -> Any:
+    """Assign points as c mixtures would; the distributions of parameters given that, batched."""
+    points_key, prior_key = jax.random.split(key)
     near = _near(mixtures, table, None)
     _, statistics = expectation(mixtures, table, points_key, about=near.components)
     priors = jax.vmap(prior.refresh)(_each(prior_key, mixtures), mixtures)
-    conditionals = jax.vmap(lambda p, *at: p.given(*at, floor))(priors, near, statistics)
-    drawn = conditionals.sample(parameters_key)
-
-    def density(prior, conditional, mixture):
-        return prior.log_prob(mixture) - jnp.trace(conditional.log_prob_matched(mixture))
-
-    log_likelihood, _ = expectation(drawn, table)
-    return log_likelihood + jax.vmap(density)(priors, conditionals, drawn)
+    return jax.vmap(lambda prior, *at: prior.given(*at, floor))(priors, near, statistics)
 
 
 def _near(mixtures: Mixture, table: Table, held: Mixture | None) -> Mixture:

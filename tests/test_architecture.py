@@ -42,7 +42,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
     {"quantiles"},
     {"em", "ensemble", "gibbs", "importance", "nuts", "quasi_newton", "smc", "variational"},
     {"chunked", "mixture_gibbs", "mixture_posterior", "mixture_tempering", "side_by_side"},
-    {"mixture_nuts", "summaries"},
+    {"mixture_jumps", "mixture_nuts", "summaries"},
     {"relabelled_draws", "results"},
     {"chunked_fit", "many_fits", "model_posterior", "posterior_fit", "spikes"},
     {"fitting", "models"},

@@ -1,5 +1,7 @@
 """`fit(method="gibbs")`: exact answers, missing values, known parameters, weights, interrupts."""
 
+import warnings
+
 import arviz_stats
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, special, stats
+from sklearn.datasets import load_iris
 
 import gmm_jax
 from gmm_jax import (
@@ -24,6 +27,7 @@ from gmm_jax import (
 )
 from gmm_jax._pytree import rebuild
 from gmm_jax.fitting import chains
+from gmm_jax.fitting import task as tasks
 from gmm_jax.fitting.task import Task
 from gmm_jax.table import Table, expectation, log_joint
 from gmm_jax.testing import check_invariance, exact
@@ -274,13 +278,42 @@ def test_weights_count(weight):
 
 
 @pytest.mark.slow
-def test_chains_that_disagree_are_reported():
-    """Two explanations far apart, and a few short chains."""
-    rng = np.random.default_rng(0)
-    data = np.r_[rng.normal(-40, 1, 60), rng.normal(0, 1, 60), rng.normal(40, 1, 60)]
-    prior = MixturePrior(1.0, NormalInverseGamma(0.0, 0.001, 50.0, 50.0))
+def three_clumps():
+    """Of which two belong together, the first two or the last two."""
+    rng = np.random.default_rng(4)
+    clumps = [rng.normal(centre, 1, 60) for centre in (-40, 0, 40)]
+    return clumps, MixturePrior(1.0, NormalInverseGamma(0.0, 0.001, 50.0, 50.0))
+
+
+def test_chains_that_disagree_are_reported(monkeypatch):
+    """Where jumps would take too long."""
+    monkeypatch.setattr(tasks, "MOST_WEIGHED", 0)
+    clumps, prior = three_clumps()
     with pytest.warns(FitWarning, match="do not agree: R-hat.*method='smc'"):
-        gmm_jax.fit(data, 2, prior=prior, method="gibbs", n_draws=400, n_chains=8)
+        gmm_jax.fit(np.concatenate(clumps), 2, prior=prior, method="gibbs", n_draws=400, n_chains=8)
+
+
+def test_chains_jump_between_explanations():
+    """Each has its share of the draws, which is known: no sweep goes from one to the other."""
+    (first, middle, last), prior = three_clumps()
+
+    def log_evidence(data):
+        """Murphy (2007), "Conjugate Bayesian analysis of the Gaussian distribution"."""
+        n, count, shape, rate = len(data), 0.001, 50.0, 50.0
+        off = count * n / (count + n) * data.mean() ** 2
+        after = rate + (data.var() * n + off) / 2
+        gammas = special.gammaln(shape + n / 2) - special.gammaln(shape)
+        powers = shape * np.log(rate) - (shape + n / 2) * np.log(after)
+        return gammas + powers + np.log(count / (count + n)) / 2 - n / 2 * np.log(2 * np.pi)
+
+    left = log_evidence(np.r_[first, middle]) + log_evidence(last)
+    share = special.expit(left - log_evidence(first) - log_evidence(np.r_[middle, last]))
+    assert 0.1 < share < 0.9
+    result = gmm_jax.fit(np.r_[first, middle, last], 2, prior=prior, method="gibbs")
+    assert "jumping Gibbs chains" in result.reason
+    wide = np.argmax(result.draws.components.scales, 1)
+    found = np.take_along_axis(np.asarray(result.draws.components.means), wide[:, None], 1) < 0
+    assert_allclose(found.mean(), share, atol=0.03)
 
 
 @pytest.mark.parametrize(
@@ -321,3 +354,26 @@ def test_the_mass_of_one_component_is_its_evidence(x64):
     found = gibbs.log_mass(jax.random.key(1), starts, task.table(), inside, task.floor)
     found = np.asarray(found) - task.frame.log_volume(POINTS).sum()
     assert_allclose(found, exact(POINTS, prior, 1).log_evidence, rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_chains_that_disagree_jump():
+    """Three species or two and a few plants: sweeps alone rarely go from one to the other."""
+    plants, _ = load_iris(return_X_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", gmm_jax.FitWarning)
+        result = gmm_jax.fit(plants, 3, prior="default", method="gibbs")
+    assert "16 jumping Gibbs chains of 1000 draws" in result.reason
+    assert result.effective_sample_size > 1000
+
+
+def test_an_interrupt_before_the_first_jumps_keeps_what_was_drawn(monkeypatch, bentos):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chains.mixture_jumps, "advance", interrupted)
+    options = dict(prior="default", method="gibbs", n_draws=100, n_chains=4)
+    with pytest.warns(FitWarning, match="worth|agree"):
+        result = gmm_jax.fit(bentos, 3, **options)
+    assert "4 Gibbs chains of 25 draws" in result.reason
+    assert result.n_draws == 100

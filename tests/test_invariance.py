@@ -7,7 +7,7 @@ import pytest
 from test_priors import PRIORS
 
 import gmm_jax
-from gmm_jax import MixturePrior, default_prior, gibbs
+from gmm_jax import MixturePrior, default_prior, gibbs, mixture_jumps, mixture_posterior
 from gmm_jax.table import Table
 from gmm_jax.testing import calibrate, check_invariance
 
@@ -24,6 +24,37 @@ def gibbs_kernel(prior):
         return jax.tree.map(lambda a: a[0], state.mixtures)
 
     return kernel
+
+
+def jump_kernel(prior, event):
+    """One chain, one jump to conditionals at places that know nothing of where it stands."""
+    places = prior.sample(jax.random.key(7), 2, event, (6,))
+
+    def kernel(key, mixture, data):
+        rows, weight = data, jnp.ones(len(data))
+        table = Table(rows[None], weight[None])
+        conditionals = gibbs.conditionals(jax.random.key(8), places, table, prior, FLOOR)
+        log_shares = jnp.log(jnp.array([0.3, 0.1, 0.1, 0.1, 0.1, 0.3]))
+        proposal = mixture_posterior.Arguments(rows, weight, prior, conditionals, log_shares)
+        chains = jax.tree.map(lambda a: a[None], mixture)
+        after = mixture_jumps.jump(key, chains, proposal, named=True)
+        return jax.tree.map(lambda a: a[0], after)
+
+    return kernel
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRIORS)
+def test_jumps_are_invariant_under_every_prior(name):
+    """Alone, without sweeps between them."""
+    components, data = PRIORS[name]()
+    event = data.shape[1:]
+    prior = jax.tree.map(jnp.asarray, MixturePrior([1.5, 2.5], components).spread(2, event))
+    found = check_invariance(
+        jump_kernel(prior, event), prior, 2, 4, event_shape=event, n_chains=400, n_steps=15
+    )
+    assert found.passed, found
+    assert 400 < found.effective_sample_size["log likelihood"] < 15 * 400
 
 
 @pytest.mark.slow

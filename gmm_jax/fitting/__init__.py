@@ -54,9 +54,9 @@ def fit(
         method: "auto" (EM without a prior; with one the cheapest of the following samplers that
             suits, and the next where it doesn't do), "em" (with a prior: the posterior mode),
             "importance", "gibbs" (Markov chains: for large data; takes missing values and `fixed`,
-            as SMC and NUTS do), "smc" (tempered sequential Monte Carlo from the prior to the
-            posterior: where several explanations compete; gives the evidence, too), "nuts"
-            (NumPyro's Markov chains on the density with assignments summed out) or "variational"
+            as SMC and NUTS do; jumps between explanations where chains disagree), "smc" (tempered
+            sequential Monte Carlo from the prior to the posterior: where several explanations
+            compete; gives the evidence, too), "nuts" (NumPyro's Markov chains on the density with assignments summed out) or "variational"
             (coordinate ascent, for conjugate priors: the quickest, an approximation that says how
             close it is; gives a lower bound on the evidence).
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax import convergence, gibbs, mixture_gibbs
+from gmm_jax import convergence, gibbs, mixture_gibbs, mixture_jumps
 from gmm_jax._compile import jit_by_size
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._progress import Report, in_rounds, telling
@@ -28,6 +28,8 @@ ROUNDS, SHORTEST = 10, 25
 """So many rounds of draws, of so many steps at least."""
 WARM_UP, LEAST_WARM_UP = 5, 250
 """So many rounds before them, and so many steps at least."""
+JUMPS_WARM_UP = 2
+"""So many rounds before those in which chains that jump count."""
 ANNEALED, LOWEST = 2, 0.1
 """Chains from the prior spend so many rounds at temperatures below 1, from the lowest."""
 MARGIN = 10.0
@@ -43,7 +45,10 @@ ENOUGH = 400
 def by_gibbs(
     key: Array, task: Task, n_draws: int | None, n_chains: int | None, progress: bool | None
 ) -> Sampled:
-    """Run Gibbs chains, half of them from EM fits and half from the prior."""
+    """Run Gibbs chains, half of them from EM fits and half from the prior.
+
+    Where they disagree, or are worth little, they jump to where the others have been.
+    """
     convergence.get_ready()
     table, k = task.table(), task.n_components
     if n_chains is None:
@@ -55,17 +60,31 @@ def by_gibbs(
     arguments = mixture_gibbs.Arguments(
         table, jax.tree.map(jnp.asarray, task.prior), task.floor, task.held
     )
-    start_key, run_key = jax.random.split(key)
+    start_key, run_key, jumps_key = jax.random.split(key, 3)
     mixtures = _starts(start_key, arguments, task.known, family=task.family, n_chains=n_chains)
-    advance = functools.partial(
-        mixture_gibbs.advance,
-        named=named and k <= MOST_COMPONENTS,
-        partial=task.partial,
-    )
+    options = dict(named=named and k <= MOST_COMPONENTS, partial=task.partial)
     with telling("Gibbs sampling", progress) as report:
+        advance = functools.partial(mixture_gibbs.advance, **options)
         rounds = _rounds(run_key, advance, mixtures, arguments, task.n_free, sizes, report)
-    draws, log_likelihood = jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
-    return _sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
+        draws, log_likelihood = _joined(rounds, n_steps)
+        sampled = _sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
+        if not sampled.problem or not task.weighable:
+            return sampled
+        around_key, jumps_key = jax.random.split(jumps_key)
+        jumps = mixture_jumps.arguments_around(around_key, sampled.draws, arguments, task.rows())
+        advance = functools.partial(
+            mixture_jumps.advance, arguments=jumps, n_steps=length, **options
+        )
+        latest = jax.tree.map(lambda a: a[:, -1], draws)
+        try:
+            rounds = _jumping(jumps_key, advance, latest, sizes[1], report)
+        except KeyboardInterrupt:
+            return sampled
+    return _sampled(task, *_joined(rounds, n_steps), n_steps, "jumping Gibbs chains")
+
+
+def _joined(rounds: list[Any], n_steps: int) -> Any:
+    return jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
 
 
 def by_nuts(
@@ -163,6 +182,18 @@ def _rounds(
         return mixtures, new
 
     return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
+
+
+def _jumping(
+    key: Array, advance: Callable[..., Any], mixtures: Mixture, n_rounds: int, report: Report
+) -> list[Any]:
+    """Draws of each round in which chains jump, after those to warm up."""
+
+    def one_round(i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
+        mixtures, *new = advance(jax.random.fold_in(key, i), mixtures)
+        return mixtures, new
+
+    return in_rounds(one_round, mixtures, JUMPS_WARM_UP, n_rounds, report)[1]
 
 
 def _without_the_lost(

@@ -14,10 +14,13 @@ from gmm_jax.families.limits import Limits
 from gmm_jax.fitting import setting
 from gmm_jax.fitting.point import SCALE_FLOOR
 from gmm_jax.mixture import Mixture
+from gmm_jax.mixture_posterior import MOST_COMPONENTS
 from gmm_jax.table import Table
 
 MOST_ROWS = 10**7
 """Gibbs sweeps take as many copies of a row as it counts; of all together, so many at most."""
+MOST_WEIGHED = 2**16
+"""Number of points times components beyond which weighing thousands of mixtures takes minutes."""
 
 
 class Sampled(NamedTuple):
@@ -85,6 +88,13 @@ class Task:
         """How many numbers of a mixture are free."""
         held = self.held or jax.tree.map(lambda a: np.zeros(a.shape, bool), self.known)
         return setting.count_free(Limits(held, self.floor), self.family)
+
+    @property
+    def weighable(self) -> bool:
+        """Whether densities can be summed over all labellings, in seconds."""
+        few = self.n_components <= MOST_COMPONENTS
+        few = few and self.points.size * self.n_components <= MOST_WEIGHED
+        return few and self.held is None and not np.isnan(self.points).any()
 
     @property
     def floor(self) -> Float[Array, ""]:

@@ -1,0 +1,124 @@
+"""Gibbs chains that jump, between sweeps, to where other chains have been.
+
+Where explanations compete a Gibbs chain stays with one for thousands of sweeps, since points move
+one at a time. A jump proposes another mixture from full conditionals p(parameters | assignments,
+data), taken at draws of chains that disagree, and accepts it by Metropolis and Hastings' rule, both
+densities summed over all labellings, as for importance sampling. The conditionals stay as they are;
+so wherever they come from, jumps leave the posterior as it is [1].
+
+[1] Tierney (1994), "Markov chains for exploring posterior distributions".
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from gmm_jax import gibbs, mixture_gibbs
+from gmm_jax import mixture_posterior as weighed
+from gmm_jax._compile import jit_by_size
+from gmm_jax._pytree import choose
+from gmm_jax.mixture import Mixture
+
+SWEEPS = 5
+"""Before each jump."""
+MOST, MOST_SUMS = 128, 2**17
+"""So many conditionals, but fewer where the sums over their labellings would cost more."""
+
+
+class Arguments(NamedTuple):
+    """The posterior, as chains take it and with what proposes for it."""
+
+    chains: mixture_gibbs.Arguments
+    proposal: weighed.Arguments
+
+
+def arguments_around(
+    key: Array,
+    draws: Mixture,
+    chains: mixture_gibbs.Arguments,
+    rows: tuple[Float[Array, "n ..."], Float[Array, "n"]],
+) -> Arguments:
+    """Take conditionals at draws, evenly spread over all.
+
+    Args:
+        key: Random key.
+        draws: s mixtures.
+        chains: The posterior; nothing is held.
+        rows: The same points, and how often each counts.
+    """
+    n_draws, k = draws.weights.shape
+    size = max(k, min(MOST, MOST_SUMS // (k * 2**k)))
+    picked = np.linspace(0, n_draws - 1, size).astype(int)
+    places = jax.tree.map(lambda a: jnp.asarray(a[picked]), draws)
+    conditionals = _conditionals(key, places, chains)
+    log_shares = jnp.full(size, -np.log(size), rows[0].dtype)
+    return Arguments(chains, weighed.Arguments(*rows, chains.prior, conditionals, log_shares))
+
+
+@functools.partial(jit_by_size, size=mixture_gibbs.size)
+def _conditionals(key: Array, mixtures: Mixture, arguments: mixture_gibbs.Arguments) -> Any:
+    table, prior, floor, _ = arguments
+    return gibbs.conditionals(key, mixtures, table, prior, floor)
+
+
+def _size(key: Array, mixtures: Mixture, arguments: Arguments, **_: Any) -> int:
+    return mixture_gibbs.size(key, mixtures, arguments.chains)
+
+
+@functools.partial(jit_by_size, size=_size, static_argnames=("n_steps", "named", "partial"))
+def advance(
+    key: Array,
+    mixtures: Mixture,
+    arguments: Arguments,
+    *,
+    n_steps: int,
+    named: bool,
+    partial: bool,
+) -> tuple[Mixture, Mixture, Float[Array, "c s"]]:
+    """Take steps in every chain, each of several sweeps and a jump.
+
+    Args:
+        key: Random key.
+        mixtures: Where the c chains stand.
+        arguments: The posterior, and where jumps lead.
+        n_steps: How many, s.
+        named: Whether the prior tells components apart, so that their labels must move.
+        partial: Whether some points count neither 0 nor 1.
+
+    Returns:
+        Where the chains stand now; where they stood before each step, (c, s) of each parameter;
+        and the log likelihood there.
+    """
+    table, prior, floor, held = arguments.chains
+
+    def sweep(state, key):
+        state, info = gibbs.step(key, state, table, prior, floor, held, named, partial)
+        return state, info.log_likelihood
+
+    def step(state, key):
+        sweeps_key, jump_key = jax.random.split(key)
+        after, each = jax.lax.scan(sweep, state, jax.random.split(sweeps_key, SWEEPS))
+        after = gibbs.init(jump(jump_key, after.mixtures, arguments.proposal, named))
+        return after, (state.mixtures, each[0])
+
+    state, (draws, log_likelihood) = jax.lax.scan(
+        step, gibbs.init(mixtures), jax.random.split(key, n_steps)
+    )
+    draws, log_likelihood = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (draws, log_likelihood))
+    return state.mixtures, draws, log_likelihood
+
+
+def jump(key: Array, mixtures: Mixture, proposal: weighed.Arguments, named: bool) -> Mixture:
+    """Propose a mixture to each of c chains, and accept it or not."""
+    mixtures_key, test_key, labels_key = jax.random.split(key, 3)
+    others = weighed.propose_informed(mixtures_key, proposal, mixtures.weights.shape[0])
+    odds = weighed.over_all_labellings(others, proposal)
+    odds = odds - weighed.over_all_labellings(mixtures, proposal)
+    accepted = jnp.log(jax.random.uniform(test_key, odds.shape, odds.dtype)) < odds
+    after = choose(accepted, others, mixtures)
+    return gibbs.relabel(labels_key, after, proposal.prior) if named else after
