@@ -56,9 +56,10 @@ def fit(
             "importance", "gibbs" (Markov chains: for large data; takes missing values and `fixed`,
             as SMC and NUTS do; jumps between explanations where chains disagree), "smc" (tempered
             sequential Monte Carlo from the prior to the posterior: where several explanations
-            compete; gives the evidence, too), "nuts" (NumPyro's Markov chains on the density with assignments summed out) or "variational"
-            (coordinate ascent, for conjugate priors: the quickest, an approximation that says how
-            close it is; gives a lower bound on the evidence).
+            compete; gives the evidence, too), "nuts" (NumPyro's Markov chains on the density with
+            assignments summed out) or "variational" (coordinate ascent, for conjugate priors: the
+            quickest, an approximation that says how close it is; gives a lower bound on the
+            evidence).
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
             `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
             `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in
