@@ -26,6 +26,14 @@ def log_evidence(
     return estimate, jnp.std(relative) / math.sqrt(size)
 
 
+TRUSTED = 0.7
+"""The greatest Pareto k at which weights, and draws of variational inference, are trusted [1].
+
+[1] Yao, Vehtari, Simpson and Gelman (2018), "Yes, but did it work?: Evaluating variational
+    inference".
+"""
+
+
 def pareto_k(log_importance_weights: Float[Array, "s"]) -> Float[Array, ""]:
     """Shape of the generalised Pareto distribution that fits the largest weights.
 

@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import diagnostics
+from gmm_jax.diagnostics import TRUSTED
 from gmm_jax.resampling import systematic
 
 
@@ -107,12 +108,18 @@ def _figures(log_weights: Float[Array, "p"]) -> tuple[Array, ...]:
 
 
 def verdict(sample: ImportanceSample) -> str | None:
-    """Say what a collapsed sample means and what to do; None when all is well."""
+    """Say what is wrong with the weights and what that means; None when all is well."""
     size = sample.log_importance_weights.shape[0]
-    effective = float(sample.effective_sample_size)
-    if math.isfinite(effective) and effective >= max(100, 0.01 * size):
-        return None
-    return (
-        f"importance sampling has collapsed: of {size} particles only {effective:.1f} count, so "
-        f"the draws are a few points repeated and the log evidence may be off by many nats."
-    )
+    effective, pareto_k = float(sample.effective_sample_size), float(sample.pareto_k)
+    if not (math.isfinite(effective) and effective >= max(100, 0.01 * size)):
+        return (
+            f"importance sampling has collapsed: of {size} particles only {effective:.1f} count, "
+            f"so the draws are a few points repeated and the log evidence may be off by many nats."
+        )
+    if pareto_k > TRUSTED:  # NaN where the weights are equal but for rounding
+        return (
+            f"importance sampling comes not close enough to the posterior: Pareto k is "
+            f"{pareto_k:.2f}, and should be below {TRUSTED}; the log evidence may be "
+            f"off by more than its standard error."
+        )
+    return None

@@ -377,3 +377,12 @@ def test_an_interrupt_before_the_first_jumps_keeps_what_was_drawn(monkeypatch, b
         result = gmm_jax.fit(bentos, 3, **options)
     assert "4 Gibbs chains of 25 draws" in result.reason
     assert result.n_draws == 100
+
+
+@pytest.mark.slow
+def test_auto_goes_on_where_few_weights_rule():
+    """Of 20,000 particles hundreds count, and yet they miss a mode."""
+    plants, _ = load_iris(return_X_y=True)
+    result = gmm_jax.fit(plants, 3, prior="default")
+    assert result.method == "gibbs"  # pyright: ignore[reportAttributeAccessIssue]
+    assert "Importance sampling did not do: " in result.reason

@@ -158,6 +158,14 @@ def test_a_collapse_is_said_loudly():
     assert "log evidence may be off" in message
 
 
+def test_weights_that_rule_the_estimate_are_told():
+    sample = run()
+    assert importance.verdict(sample) is None
+    message = importance.verdict(sample._replace(pareto_k=np.float32(0.83)))
+    assert message is not None
+    assert "Pareto k is 0.83, and should be below 0.7" in message
+
+
 def test_heavy_tailed_weights_have_a_large_pareto_k():
     assert run(centre=POSTERIOR.mean(), spread=0.1).pareto_k > 0.7
     assert run(spread=2.0).pareto_k < 0.5

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from gmm_jax import diagnostics, variational
 from gmm_jax._pytree import rebuild
+from gmm_jax.diagnostics import TRUSTED
 from gmm_jax.fitting import arguments, setting
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.initial import components_around, uniforms_shape
@@ -28,12 +29,6 @@ MOST_WEIGHED, FEWEST_WEIGHED, WORK = 1000, 200, 2**28
 """So many draws are compared with the posterior, depending on how much work that is."""
 ALIKE = 1e-3
 """Log weights that differ by less differ by rounding."""
-TRUSTED = 0.7
-"""The greatest Pareto k at which draws can be trusted [1].
-
-[1] Yao, Vehtari, Simpson and Gelman (2018), "Yes, but did it work? Evaluating variational
-    inference".
-"""
 
 
 class Found(NamedTuple):

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from gmm_jax.diagnostics import TRUSTED
 from gmm_jax.plotting import paper
 from gmm_jax.plotting.paper import COLOURS, GREY, INK
 from gmm_jax.posterior_fit import PosteriorFit
 
-TRUSTED = 0.7
-"""The largest Pareto k at which weights can be trusted."""
 MOST = 2000
 """So many of the weights are drawn, evenly on the axis of ranks."""
 
