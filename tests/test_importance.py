@@ -161,7 +161,9 @@ def test_a_collapse_is_said_loudly():
 def test_weights_that_rule_the_estimate_are_told():
     sample = run()
     assert importance.verdict(sample) is None
-    message = importance.verdict(sample._replace(pareto_k=np.float32(0.83)))
+    heavy = sample._replace(pareto_k=np.float32(0.83))
+    assert importance.verdict(heavy) is None
+    message = importance.verdict(heavy._replace(effective_sample_size=np.float32(500)))
     assert message is not None
     assert "Pareto k is 0.83, and should be below 0.7" in message
 
