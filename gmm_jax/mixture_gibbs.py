@@ -1,6 +1,7 @@
 """The posterior of a mixture by Gibbs chains that set out from EM fits and from the prior."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -62,8 +63,22 @@ def advance(
         after, info = gibbs.step(key, state, table, prior, floor, held, named, partial, temperature)
         return after, (state.mixtures, info.log_likelihood)
 
-    state, (draws, log_likelihood) = jax.lax.scan(
-        step, gibbs.init(mixtures), (jax.random.split(key, len(temperatures)), temperatures)
-    )
-    draws, log_likelihood = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (draws, log_likelihood))
-    return state.mixtures, draws, log_likelihood
+    keys = jax.random.split(key, len(temperatures))
+    return in_chains(step, mixtures, (keys, temperatures))
+
+
+def in_chains(
+    step: Callable[..., Any], mixtures: Mixture, inputs: Any
+) -> tuple[Mixture, Mixture, Float[Array, "c s"]]:
+    """Take s steps, for `jax.lax.scan`; each tells where the chains stood, and the log likelihood.
+
+    Args:
+        step: Takes the state and one of the inputs.
+        mixtures: Where the c chains stand.
+        inputs: Of s steps.
+
+    Returns:
+        What `advance` does.
+    """
+    state, told = jax.lax.scan(step, gibbs.init(mixtures), inputs)
+    return state.mixtures, *jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), told)

@@ -80,19 +80,15 @@ def advance(
     named: bool,
     partial: bool,
 ) -> tuple[Mixture, Mixture, Float[Array, "c s"]]:
-    """Take steps in every chain, each of several sweeps and a jump.
+    """Take steps in every chain, each of several sweeps and a jump: as `mixture_gibbs.advance`.
 
     Args:
         key: Random key.
         mixtures: Where the c chains stand.
         arguments: The posterior, and where jumps lead.
         n_steps: How many, s.
-        named: Whether the prior tells components apart, so that their labels must move.
+        named: Whether labels must move.
         partial: Whether some points count neither 0 nor 1.
-
-    Returns:
-        Where the chains stand now; where they stood before each step, (c, s) of each parameter;
-        and the log likelihood there.
     """
     table, prior, floor, held = arguments.chains
 
@@ -106,11 +102,7 @@ def advance(
         after = gibbs.init(jump(jump_key, after.mixtures, arguments.proposal, named))
         return after, (state.mixtures, each[0])
 
-    state, (draws, log_likelihood) = jax.lax.scan(
-        step, gibbs.init(mixtures), jax.random.split(key, n_steps)
-    )
-    draws, log_likelihood = jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), (draws, log_likelihood))
-    return state.mixtures, draws, log_likelihood
+    return mixture_gibbs.in_chains(step, mixtures, jax.random.split(key, n_steps))
 
 
 def jump(key: Array, mixtures: Mixture, proposal: weighed.Arguments, named: bool) -> Mixture:

@@ -14,7 +14,7 @@ from gmm_jax.testing import calibrate, check_invariance
 FLOOR = jnp.asarray(1e-5)
 
 
-def gibbs_kernel(prior):
+def gibbs_kernel(prior, event):
     """One chain, one step; labels move, since the prior may tell components apart."""
 
     def kernel(key, mixture, data):
@@ -44,28 +44,15 @@ def jump_kernel(prior, event):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kernel_of", [gibbs_kernel, jump_kernel])
 @pytest.mark.parametrize("name", PRIORS)
-def test_jumps_are_invariant_under_every_prior(name):
-    """Alone, without sweeps between them."""
-    components, data = PRIORS[name]()
-    event = data.shape[1:]
-    prior = jax.tree.map(jnp.asarray, MixturePrior([1.5, 2.5], components).spread(2, event))
-    found = check_invariance(
-        jump_kernel(prior, event), prior, 2, 4, event_shape=event, n_chains=400, n_steps=15
-    )
-    assert found.passed, found
-    assert 400 < found.effective_sample_size["log likelihood"] < 15 * 400
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PRIORS)
-def test_gibbs_sweeps_are_invariant_under_every_prior(name):
+def test_sweeps_and_jumps_are_invariant_under_every_prior(name, kernel_of):
     """Components with different concentrations, so that labels matter."""
     components, data = PRIORS[name]()
     event = data.shape[1:]
     prior = jax.tree.map(jnp.asarray, MixturePrior([1.5, 2.5], components).spread(2, event))
     found = check_invariance(
-        gibbs_kernel(prior), prior, 2, 4, event_shape=event, n_chains=400, n_steps=15
+        kernel_of(prior, event), prior, 2, 4, event_shape=event, n_chains=400, n_steps=15
     )
     assert found.passed, found
     assert 400 < found.effective_sample_size["log likelihood"] < 15 * 400
