@@ -26,7 +26,7 @@ from gmm_jax import (
     mixture_gibbs,
 )
 from gmm_jax._pytree import rebuild
-from gmm_jax.fitting import chains
+from gmm_jax.fitting import chains, posterior
 from gmm_jax.fitting import task as tasks
 from gmm_jax.fitting.task import Task
 from gmm_jax.table import Table, expectation, log_joint
@@ -377,6 +377,37 @@ def test_an_interrupt_before_the_first_jumps_keeps_what_was_drawn(monkeypatch, b
         result = gmm_jax.fit(bentos, 3, **options)
     assert "4 Gibbs chains of 25 draws" in result.reason
     assert result.n_draws == 100
+
+
+def test_chains_that_were_interrupted_start_no_jumps(monkeypatch, bentos):
+    """However few their draws are worth."""
+    advance, calls = mixture_gibbs.advance, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return advance(*arguments, **options)
+
+    monkeypatch.setattr(mixture_gibbs, "advance", interrupted)
+    options = dict(prior="default", method="gibbs", n_draws=200, n_chains=4)
+    with pytest.warns(FitWarning, match="interrupted after 25 of 50 draws"):
+        result = gmm_jax.fit(bentos, 3, **options)
+    assert "4 Gibbs chains of 25 draws" in result.reason
+
+
+def test_auto_starts_no_other_method_after_an_interrupt(monkeypatch, bentos):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    collapsed = chains.Sampled(None, "", {"effective_sample_size": 1.0}, "collapsed")
+    monkeypatch.setattr(posterior, "by_importance", lambda *_: collapsed)
+    monkeypatch.setattr(posterior, "by_smc", None)
+    monkeypatch.setattr(chains.mixture_jumps, "advance", interrupted)
+    options = dict(prior="default", n_draws=100, n_chains=4)
+    with pytest.warns(FitWarning, match="worth|agree"):
+        result = gmm_jax.fit(bentos, 3, **options)
+    assert result.method == "gibbs"
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def by_gibbs(
         rounds = _rounds(run_key, advance, mixtures, arguments, task.n_free, sizes, report)
         draws, log_likelihood = _joined(rounds, n_steps)
         sampled = _sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
-        if not sampled.problem or not task.weighable:
+        if sampled.interrupted or not sampled.problem or not task.weighable:
             return sampled
         around_key, jumps_key = jax.random.split(jumps_key)
         jumps = mixture_jumps.arguments_around(around_key, sampled.draws, arguments, task.rows())
@@ -79,7 +79,7 @@ def by_gibbs(
         try:
             rounds = _jumping(jumps_key, advance, latest, sizes[1], report)
         except KeyboardInterrupt:
-            return sampled
+            return sampled._replace(interrupted=True)
     return _sampled(task, *_joined(rounds, n_steps), n_steps, "jumping Gibbs chains")
 
 
@@ -290,6 +290,7 @@ def _sampled(
             convergence=found,
         ),
         problem,
+        interrupted=n_steps < asked,
     )
 
 

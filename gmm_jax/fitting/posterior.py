@@ -57,7 +57,7 @@ def fit_posterior(
     for name in _able(task) if method == "auto" else [method]:
         sampled = samplers[name]()
         attempts.append((name, sampled, _problem(sampled)))
-        if not attempts[-1][-1]:
+        if sampled.interrupted or not attempts[-1][-1]:
             break
     method, sampled, problem = max(attempts, key=_worth)
     reason = f"Posterior by {SAMPLERS[method]}, {reason}"

@@ -34,6 +34,8 @@ class Sampled(NamedTuple):
     """Fields of `PosteriorFit`."""
     problem: str | None
     """Why the draws mean little, and what to do."""
+    interrupted: bool = False
+    """Whether the user stopped it."""
 
 
 @dataclass(frozen=True, eq=False)
