@@ -249,19 +249,28 @@ class InverseWishart(Independent):
     def log_prob_each(self, value: Float[Array, "k d d"]) -> Float[Array, "k"]:
         """Log density of every matrix; minus infinity where it is not positive definite."""
         _same_shape(value, self.scale_matrix)
-        d = value.shape[-1]
-        tril, scale_tril = triangle(value), triangle(self.scale_matrix)
-        ratio = triangle_inverse(tril) @ scale_tril
+        tril = triangle(value)
+        ratio = triangle_inverse(tril) @ triangle(self.scale_matrix)
+        density = self.log_density(log_diagonal(tril), (ratio**2).sum((-1, -2)))
+        return jnp.where(jnp.isnan(density), -jnp.inf, density)
+
+    def log_density(self, log_scale: Array, spread: Array) -> Array:
+        """Log density of matrices.
+
+        Args:
+            log_scale: Sum of the logs of the diagonal of each one's triangle.
+            spread: The trace of `scale_matrix` times its inverse.
+        """
+        d = self.scale_matrix.shape[-1]
         half, i = self.df / 2, jnp.arange(d)
         log_gamma_d = gammaln(half[..., None] - i / 2).sum(-1) + d * (d - 1) / 4 * jnp.log(jnp.pi)
-        density = (
-            self.df * log_diagonal(scale_tril)
-            - (self.df + d + 1) * log_diagonal(tril)
-            - 0.5 * (ratio**2).sum((-1, -2))
+        return (
+            self.df * log_diagonal(triangle(self.scale_matrix))
+            - (self.df + d + 1) * log_scale
+            - 0.5 * spread
             - half * d * jnp.log(2)
             - log_gamma_d
         )
-        return jnp.where(jnp.isnan(density), -jnp.inf, density)
 
 
 def log_diagonal(triangles: Array) -> Array:

@@ -325,6 +325,24 @@ def test_densities_match_scipy(x64):
     assert np.all(np.abs(drawn.mean(0) - MATRIX / 6) < 5 * error)
 
 
+def test_a_covariance_too_flat_for_rounding_has_a_density():
+    """Its triangle has digits that it has lost; SciPy in double precision agrees."""
+    means = np.array([[0.3, -0.2, 0.1], [1.0, 0.0, 2.0]])
+    trils = np.array([np.eye(3), [[1, 0, 0], [3, 2, 0], [5, -4, 3e-4]]])
+    prior = NormalInverseWishart(np.zeros(3), 0.5, 4.5, np.eye(3)).spread(2, (3,))
+    spread = map(stats.Covariance.from_cholesky, trils / np.sqrt(0.5))
+    truth = [
+        stats.invwishart.logpdf(tril @ tril.T, 4.5, np.eye(3))
+        + stats.multivariate_normal.logpdf(mean, np.zeros(3), covariance)
+        for tril, mean, covariance in zip(trils, means, spread, strict=True)
+    ]
+    components = jax.tree.map(jnp.asarray, MultivariateNormal(means, trils))
+    assert jnp.isnan(jnp.linalg.cholesky(components.covariances[1])).any()
+    np.testing.assert_allclose(prior.log_prob(components), truth, rtol=1e-4)
+    matched = prior.log_prob_matched(components)
+    np.testing.assert_allclose(matched, np.broadcast_to(truth, (2, 2)), rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [

@@ -114,6 +114,36 @@ class NormalInverseWishart(ConjugatePrior):
         covariances = jnp.matmul(trils, jnp.swapaxes(trils, -1, -2), precision="highest")
         return {"means": components.means, "covariances": covariances}
 
+    def log_prob(self, components: MultivariateNormal) -> Float[Array, "k"]:
+        trils = jnp.tril(components.scale_trils)
+        inverse = triangle_inverse(trils)
+        off = jnp.einsum("kij,kj->ki", inverse, components.means - self.mean, precision="highest")
+        ratio = jnp.matmul(inverse, triangle(self.scale_matrix), precision="highest")
+        return self._log_density(log_diagonal(trils), off, ratio)
+
+    def log_prob_matched(self, components: MultivariateNormal) -> Float[Array, "k k"]:
+        trils = jnp.tril(components.scale_trils)
+        inverse = triangle_inverse(trils)
+        off = components.means - self.mean[:, None]
+        off = jnp.einsum("kij,pkj->pki", inverse, off, precision="highest")
+        scale_trils = triangle(self.scale_matrix)
+        ratio = jnp.einsum("kij,pjl->kipl", inverse, scale_trils, precision="highest")
+        places = jax.tree.map(lambda a: a[:, None], self)
+        return places._log_density(log_diagonal(trils), off, jnp.moveaxis(ratio, 2, 0))
+
+    def _log_density(self, log_scale: Array, off: Array, ratio: Array) -> Array:
+        """From the triangles: a covariance may be too flat to have one in rounding.
+
+        Args:
+            log_scale: Sum of the logs of the triangle's diagonal.
+            off: How far means are off, in whitened units.
+            ratio: The triangle of `scale_matrix`, in the same.
+        """
+        d, count = off.shape[-1], self.mean_count
+        means = (d * jnp.log(count / (2 * jnp.pi)) - count * (off**2).sum(-1)) / 2 - log_scale
+        covariances = InverseWishart(self.df, self.scale_matrix)
+        return means + covariances.log_density(log_scale, (ratio**2).sum((-1, -2)))
+
     def given(
         self, components: MultivariateNormal, statistics: SecondMoments, floor: Float[Array, ""]
     ) -> "NormalInverseWishart":
