@@ -11,6 +11,7 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from gmm_jax.families.kinds import named
 
@@ -68,6 +69,13 @@ def table(values: dict[str, Any]) -> dict[str, Quality]:
                 float(array_stats.ess(own, method="tail", prob=TAILS, **axes)),
             )
     return found
+
+
+def worth(values: Float[np.ndarray, "c s"]) -> float:
+    """How many independent draws would tell the mean as well."""
+    from arviz_stats.base.array import array_stats
+
+    return float(array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean"))
 
 
 def worst(found: dict[str, Quality]) -> Quality:

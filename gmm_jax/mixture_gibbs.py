@@ -67,9 +67,7 @@ def advance(
     return in_chains(step, mixtures, (keys, temperatures))
 
 
-def in_chains(
-    step: Callable[..., Any], mixtures: Mixture, inputs: Any
-) -> tuple[Mixture, Mixture, Float[Array, "c s"]]:
+def in_chains(step: Callable[..., Any], mixtures: Mixture, inputs: Any) -> tuple[Any, ...]:
     """Take s steps, for `jax.lax.scan`; each tells where the chains stood, and the log likelihood.
 
     Args:

@@ -4,7 +4,8 @@ Where explanations compete a Gibbs chain stays with one for thousands of sweeps,
 one at a time. A jump proposes another mixture from full conditionals p(parameters | assignments,
 data), taken at draws of chains that disagree, and accepts it by Metropolis and Hastings' rule, both
 densities summed over all labellings, as for importance sampling. The conditionals stay as they are;
-so wherever they come from, jumps leave the posterior as it is [1].
+so wherever they come from, jumps leave the posterior as it is [1]. Both densities of the mixtures
+that were proposed, and of those that stood there, tell the evidence (see `bridge`).
 
 [1] Tierney (1994), "Markov chains for exploring posterior distributions".
 """
@@ -26,7 +27,7 @@ from gmm_jax.mixture import Mixture
 
 SWEEPS = 5
 """Before each jump."""
-MOST, MOST_SUMS = 128, 2**17
+MOST, MOST_SUMS = 256, 2**17
 """So many conditionals, but fewer where the sums over their labellings would cost more."""
 
 
@@ -79,8 +80,8 @@ def advance(
     n_steps: int,
     named: bool,
     partial: bool,
-) -> tuple[Mixture, Mixture, Float[Array, "c s"]]:
-    """Take steps in every chain, each of several sweeps and a jump: as `mixture_gibbs.advance`.
+) -> tuple[Mixture, Mixture, Float[Array, "c s"], Float[Array, "c s"], Float[Array, "c s"]]:
+    """Take steps in every chain, each of several sweeps and a jump.
 
     Args:
         key: Random key.
@@ -89,6 +90,9 @@ def advance(
         n_steps: How many, s.
         named: Whether labels must move.
         partial: Whether some points count neither 0 nor 1.
+
+    Returns:
+        As `mixture_gibbs.advance`; then what `jump` tells of weights.
     """
     table, prior, floor, held = arguments.chains
 
@@ -99,18 +103,26 @@ def advance(
     def step(state, key):
         sweeps_key, jump_key = jax.random.split(key)
         after, each = jax.lax.scan(sweep, state, jax.random.split(sweeps_key, SWEEPS))
-        after = gibbs.init(jump(jump_key, after.mixtures, arguments.proposal, named))
-        return after, (state.mixtures, each[0])
+        now, *weights = jump(jump_key, after.mixtures, arguments.proposal, named)
+        return gibbs.init(now), (state.mixtures, each[0], *weights)
 
     return mixture_gibbs.in_chains(step, mixtures, jax.random.split(key, n_steps))
 
 
-def jump(key: Array, mixtures: Mixture, proposal: weighed.Arguments, named: bool) -> Mixture:
-    """Propose a mixture to each of c chains, and accept it or not."""
+def jump(
+    key: Array, mixtures: Mixture, proposal: weighed.Arguments, named: bool
+) -> tuple[Mixture, Float[Array, "c"], Float[Array, "c"]]:
+    """Propose a mixture to each of c chains, and accept it or not.
+
+    Returns:
+        Where the chains stand now; the log of posterior (but for the evidence) over proposal, both
+        summed over all labellings, where they stood; and the same of what was proposed.
+    """
     mixtures_key, test_key, labels_key = jax.random.split(key, 3)
     others = weighed.propose_informed(mixtures_key, proposal, mixtures.weights.shape[0])
-    odds = weighed.over_all_labellings(others, proposal)
-    odds = odds - weighed.over_all_labellings(mixtures, proposal)
-    accepted = jnp.log(jax.random.uniform(test_key, odds.shape, odds.dtype)) < odds
+    here = weighed.over_all_labellings(mixtures, proposal)
+    there = weighed.over_all_labellings(others, proposal)
+    accepted = jnp.log(jax.random.uniform(test_key, here.shape, here.dtype)) < there - here
     after = choose(accepted, others, mixtures)
-    return gibbs.relabel(labels_key, after, proposal.prior) if named else after
+    after = gibbs.relabel(labels_key, after, proposal.prior) if named else after
+    return after, here, there

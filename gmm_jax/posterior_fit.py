@@ -34,7 +34,7 @@ class PosteriorFit(Result):
     prior: Any
     log_evidence: float
     """Log probability density of the data, parameters integrated out, in nats, or a lower bound on
-    it; NaN for chains, which don't tell."""
+    it; NaN for chains that did not jump, and for others too far from what they jumped to."""
     log_evidence_error: float
     """Its standard error, in nats; NaN for a bound."""
     effective_sample_size: float

@@ -36,7 +36,7 @@ FLOORS = [  # from the ground up; a module imports from lower floors, and from i
         "transforms",
     },
     {"convergence", "initial", "mixture"},
-    {"posterior_means", "predictive_checks"},
+    {"bridge", "posterior_means", "predictive_checks"},
     {"table"},
     {"landscape", "partitions", "priors", "relabelling"},
     {"quantiles"},
@@ -64,7 +64,14 @@ CONFINED = {  # what may be imported where
     "arviz_stats": {"convergence"},
     "pandas": {"evidence", "many_fits", "selection", "summaries"},
     "polars": set(),
-    "scipy": {"partitions", "quantiles", "quasi_newton", "relabelling", "standard_errors"},
+    "scipy": {
+        "bridge",
+        "partitions",
+        "quantiles",
+        "quasi_newton",
+        "relabelling",
+        "standard_errors",
+    },
 }
 HEAVY = ["genjax", "tensorflow_probability", "numpyro", "matplotlib", "sklearn", "pandas", "scipy"]
 

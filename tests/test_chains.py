@@ -26,7 +26,7 @@ from gmm_jax import (
     mixture_gibbs,
 )
 from gmm_jax._pytree import rebuild
-from gmm_jax.fitting import chains, posterior
+from gmm_jax.fitting import agreement, chains, jumping, posterior
 from gmm_jax.fitting import task as tasks
 from gmm_jax.fitting.task import Task
 from gmm_jax.table import Table, expectation, log_joint
@@ -365,13 +365,16 @@ def test_chains_that_disagree_jump():
         result = gmm_jax.fit(plants, 3, prior="default", method="gibbs")
     assert "16 jumping Gibbs chains of 1000 draws" in result.reason
     assert result.effective_sample_size > 1000
+    # -315.541 is the mean over ten keys, which lie .014 apart.
+    assert result.log_evidence == pytest.approx(-315.541, abs=5 * result.log_evidence_error)
+    assert result.log_evidence_error < 0.03
 
 
 def test_an_interrupt_before_the_first_jumps_keeps_what_was_drawn(monkeypatch, bentos):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chains.mixture_jumps, "advance", interrupted)
+    monkeypatch.setattr(jumping.mixture_jumps, "advance", interrupted)
     options = dict(prior="default", method="gibbs", n_draws=100, n_chains=4)
     with pytest.warns(FitWarning, match="worth|agree"):
         result = gmm_jax.fit(bentos, 3, **options)
@@ -400,10 +403,10 @@ def test_auto_starts_no_other_method_after_an_interrupt(monkeypatch, bentos):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    collapsed = chains.Sampled(None, "", {"effective_sample_size": 1.0}, "collapsed")
+    collapsed = agreement.Sampled(None, "", {"effective_sample_size": 1.0}, "collapsed")
     monkeypatch.setattr(posterior, "by_importance", lambda *_: collapsed)
     monkeypatch.setattr(posterior, "by_smc", None)
-    monkeypatch.setattr(chains.mixture_jumps, "advance", interrupted)
+    monkeypatch.setattr(jumping.mixture_jumps, "advance", interrupted)
     options = dict(prior="default", n_draws=100, n_chains=4)
     with pytest.warns(FitWarning, match="worth|agree"):
         result = gmm_jax.fit(bentos, 3, **options)

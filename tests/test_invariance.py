@@ -37,7 +37,7 @@ def jump_kernel(prior, event):
         log_shares = jnp.log(jnp.array([0.3, 0.1, 0.1, 0.1, 0.1, 0.3]))
         proposal = mixture_posterior.Arguments(rows, weight, prior, conditionals, log_shares)
         chains = jax.tree.map(lambda a: a[None], mixture)
-        after = mixture_jumps.jump(key, chains, proposal, named=True)
+        after, _, _ = mixture_jumps.jump(key, chains, proposal, named=True)
         return jax.tree.map(lambda a: a[0], after)
 
     return kernel

@@ -11,11 +11,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax import convergence, gibbs, mixture_gibbs, mixture_jumps
+from gmm_jax import convergence, gibbs, mixture_gibbs
 from gmm_jax._compile import jit_by_size
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._progress import Report, in_rounds, telling
-from gmm_jax._warnings import warn
+from gmm_jax.fitting import agreement, jumping
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.mixture import Mixture
 from gmm_jax.mixture_posterior import MOST_COMPONENTS, em_starts
@@ -28,26 +28,26 @@ ROUNDS, SHORTEST = 10, 25
 """So many rounds of draws, of so many steps at least."""
 WARM_UP, LEAST_WARM_UP = 5, 250
 """So many rounds before them, and so many steps at least."""
-JUMPS_WARM_UP = 2
-"""So many rounds before those in which chains that jump count."""
 ANNEALED, LOWEST = 2, 0.1
 """Chains from the prior spend so many rounds at temperatures below 1, from the lowest."""
 MARGIN = 10.0
 """Lost is who stands lower by so many nats, and one for every four parameters that are free."""
 DIVERGENT = 0.002
 """A larger share of draws that diverged is told."""
-WITNESSES = 8
-"""At so many points the density of the draws is followed."""
-ENOUGH = 400
-"""Effective draws below which quantiles, R-hat and the like are rough."""
 
 
 def by_gibbs(
-    key: Array, task: Task, n_draws: int | None, n_chains: int | None, progress: bool | None
+    key: Array,
+    task: Task,
+    n_draws: int | None,
+    n_chains: int | None,
+    progress: bool | None,
+    evidence: bool,
 ) -> Sampled:
     """Run Gibbs chains, half of them from EM fits and half from the prior.
 
-    Where they disagree, or are worth little, they jump to where the others have been.
+    Where they disagree, or are worth little, they jump to where the others have been; and where the
+    `evidence` is wanted, which jumps tell.
     """
     convergence.get_ready()
     table, k = task.table(), task.n_components
@@ -66,25 +66,12 @@ def by_gibbs(
     with telling("Gibbs sampling", progress) as report:
         advance = functools.partial(mixture_gibbs.advance, **options)
         rounds = _rounds(run_key, advance, mixtures, arguments, task.n_free, sizes, report)
-        draws, log_likelihood = _joined(rounds, n_steps)
-        sampled = _sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
-        if sampled.interrupted or not sampled.problem or not task.weighable:
+        draws, log_likelihood = agreement.joined(rounds, n_steps)
+        sampled = agreement.sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
+        if sampled.interrupted or not task.weighable or not (sampled.problem or evidence):
             return sampled
-        around_key, jumps_key = jax.random.split(jumps_key)
-        jumps = mixture_jumps.arguments_around(around_key, sampled.draws, arguments, task.rows())
-        advance = functools.partial(
-            mixture_jumps.advance, arguments=jumps, n_steps=length, **options
-        )
         latest = jax.tree.map(lambda a: a[:, -1], draws)
-        try:
-            rounds = _jumping(jumps_key, advance, latest, sizes[1], report)
-        except KeyboardInterrupt:
-            return sampled._replace(interrupted=True)
-    return _sampled(task, *_joined(rounds, n_steps), n_steps, "jumping Gibbs chains")
-
-
-def _joined(rounds: list[Any], n_steps: int) -> Any:
-    return jax.tree.map(lambda *a: np.concatenate(a, 1)[:, :n_steps], *rounds)
+        return jumping.go_on(jumps_key, task, arguments, sampled, latest, sizes, report, **options)
 
 
 def by_nuts(
@@ -114,7 +101,7 @@ def by_nuts(
             report=report,
         )
     log_likelihood = np.asarray(_log_likelihood(draws, table))
-    sampled = _sampled(task, jax.device_get(draws), log_likelihood, n_steps, "chains")
+    sampled = agreement.sampled(task, jax.device_get(draws), log_likelihood, n_steps, "chains")
     n_divergent = int(info.diverging.sum())
     if n_divergent > DIVERGENT * info.diverging.size and not sampled.problem:
         other = "method='gibbs', or " if task.prior.components.conditional else ""
@@ -184,18 +171,6 @@ def _rounds(
     return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
 
 
-def _jumping(
-    key: Array, advance: Callable[..., Any], mixtures: Mixture, n_rounds: int, report: Report
-) -> list[Any]:
-    """Draws of each round in which chains jump, after those to warm up."""
-
-    def one_round(i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
-        mixtures, *new = advance(jax.random.fold_in(key, i), mixtures)
-        return mixtures, new
-
-    return in_rounds(one_round, mixtures, JUMPS_WARM_UP, n_rounds, report)[1]
-
-
 def _without_the_lost(
     key: Array,
     mixtures: Mixture,
@@ -248,60 +223,3 @@ def _starts(
     informed = em_starts(em_key, table, family, floor, k, occupied, known, held)
     at_random = gibbs.from_prior(prior_key, prior, floor, known, held, n_chains - n_informed)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), informed, at_random)
-
-
-def _sampled(
-    task: Task, draws: Mixture, log_likelihood: np.ndarray, asked: int, kind: str
-) -> Sampled:
-    """Chains one after the other, and whether they agree on what doesn't depend on labels."""
-    n_chains, n_steps = log_likelihood.shape
-    if n_steps < asked:
-        warn(f"interrupted after {n_steps} of {asked} draws of each chain.")
-    flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), draws)
-    densities = _densities(flat, *_witnesses(task))
-    values = {
-        "log likelihood": log_likelihood,
-        "log density": np.asarray(densities).reshape(n_chains, -1, densities.shape[1]),
-    }
-    if not task.exchangeable:
-        on_device = jax.tree.map(jnp.asarray, draws)
-        values |= task.prior.values(on_device)
-    found = convergence.table(values)
-    worst = convergence.worst(found)
-    problem = None
-    if not worst.r_hat <= convergence.AGREE:
-        problem = (
-            f"the chains do not agree: R-hat is {worst.r_hat:.3f}, and should be below "
-            f"{convergence.AGREE}. Pass more draws (n_draws), or method='smc', which weighs "
-            f"explanations that compete."
-        )
-    elif worst.ess_bulk < min(ENOUGH, log_likelihood.size / 4):
-        problem = f"the chains are worth {worst.ess_bulk:.0f} draws only: pass more (n_draws)."
-    return Sampled(
-        flat,
-        f"{n_chains} {kind} of {n_steps} draws",
-        dict(
-            log_evidence=math.nan,
-            log_evidence_error=math.nan,
-            effective_sample_size=worst.ess_bulk,
-            pareto_k=math.nan,
-            log_importance_weights=np.zeros(log_likelihood.size),
-            n_chains=n_chains,
-            convergence=found,
-        ),
-        problem,
-        interrupted=n_steps < asked,
-    )
-
-
-def _witnesses(task: Task) -> tuple[Array, bool]:
-    """Points of the data spread over its first feature."""
-    points = task.points[task.weight > 0]
-    order = np.argsort(points.reshape(len(points), -1)[:, 0], kind="stable")
-    chosen = points[order[np.linspace(0, len(points) - 1, WITNESSES).astype(int)]]
-    return task.frame.enter(chosen, task.floor.dtype), bool(np.isnan(chosen).any())
-
-
-@functools.partial(jax.jit, static_argnames="incomplete")
-def _densities(draws: Mixture, points: Array, incomplete: bool) -> Array:
-    return jax.vmap(lambda m: jax.nn.logsumexp(log_joint(m, points, incomplete), -1))(draws)

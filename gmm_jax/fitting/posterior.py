@@ -46,9 +46,10 @@ def fit_posterior(
 ) -> PosteriorFit:
     """Draw from the posterior."""
     task = Task.of(points, weight, family, prior, k, known)
+    evidence = method == "auto"
     samplers: dict[str, Callable[[], Sampled]] = {
         "importance": lambda: by_importance(key, task, proposal, n_draws),
-        "gibbs": lambda: by_gibbs(key, task, n_draws, n_chains, progress),
+        "gibbs": lambda: by_gibbs(key, task, n_draws, n_chains, progress, evidence),
         "nuts": lambda: by_nuts(key, task, n_draws, n_chains, progress),
         "smc": lambda: by_smc(key, task, n_draws, progress),
         "variational": lambda: by_variational(key, task, n_draws),
@@ -107,8 +108,7 @@ def _able(task: Task) -> list[str]:
     """The methods that suit the posterior, the cheapest first."""
     if not task.prior.components.conditional:
         return ["nuts"]
-    return [
-        *(["importance"] if task.weighable else []),
-        "gibbs",
-        *(["smc"] if task.points.size * task.n_components <= MOST_TEMPERED else []),
-    ]
+    if task.weighable:
+        return ["importance", "gibbs"]
+    small = task.points.size * task.n_components <= MOST_TEMPERED
+    return ["gibbs", "smc"] if small else ["gibbs"]
