@@ -1,5 +1,6 @@
 """How many components, by the evidence: what the data say of each number, parameters summed out."""
 
+import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from gmm_jax._warnings import FitWarning, warn
 from gmm_jax.fitting import arguments, fit
 from gmm_jax.mixture_posterior import MOST_COMPONENTS
 from gmm_jax.posterior_fit import PosteriorFit
+from gmm_jax.priors.defaults import default_prior
 from gmm_jax.saving import Savable
 
 
@@ -96,7 +98,7 @@ def compare(
         prior_probabilities: Of each number, before seeing the data; all equal if left out.
         key: Random key; `jax.random.key(0)` if left out.
         options: Passed on to `fit`: prior, sample_weight, method ("importance" or "smc"; by default
-            the first where it does, else the second), n_draws...
+            what "auto" chooses, and where that doesn't tell the evidence one of these), n_draws...
 
     Raises:
         ValueError: no prior, or probabilities that don't fit.
@@ -107,8 +109,7 @@ def compare(
         raise ValueError(
             f"prior_probabilities must have a positive number for each of {numbers}, got {given}."
         )
-    if options.get("prior") is None:
-        raise ValueError("criterion='evidence' compares posteriors and needs a prior: pass prior=.")
+    _check(options.get("prior"), data, numbers[0], options)
     key = jax.random.key(0) if key is None else key
     fits = {k: _fitted(data, k, jax.random.fold_in(key, k), options) for k in numbers}
     total = sum(given.values())
@@ -120,14 +121,31 @@ def _fitted(data: Any, k: int, key: Array, options: dict[str, Any]) -> Posterior
     if "method" in options:
         arguments.one_of("method", options["method"], ("importance", "smc"))
         return fit(data, k, key=key, **options)  # pyright: ignore[reportReturnType]
-    methods = ["importance", "smc"] if k <= MOST_COMPONENTS else ["smc"]
+    unweighable = k > MOST_COMPONENTS or bool(options.get("fixed")) or bool(np.isnan(data).any())
+    methods = ["auto", *([] if unweighable else ["importance"]), "smc"]
     while True:
+        method = methods.pop(0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", FitWarning)
-            result: Any = fit(data, k, key=key, method=methods.pop(0), **options)
+            result: Any = fit(data, k, key=key, method=method, **options)
         problems = [str(w.message) for w in caught if issubclass(w.category, FitWarning)]
-        if not problems:
+        told = math.isfinite(result.log_evidence) and (method == "auto" or not problems)
+        if told or not methods:
+            for problem in problems:
+                warn(problem)
             return result
-        if not methods:
-            warn(problems[0])
-            return result
+
+
+def _check(prior: Any, data: Any, k: int, options: dict[str, Any]) -> None:
+    """Raise ValueError without a prior whose evidence can be told."""
+    if prior is None:
+        raise ValueError("criterion='evidence' compares posteriors and needs a prior: pass prior=.")
+    if isinstance(prior, str):
+        weight = options.get("sample_weight")
+        prior = default_prior(data, k, options.get("family"), sample_weight=weight)
+    if hasattr(prior, "components") and not prior.components.conditional:
+        raise ValueError(
+            f"criterion='evidence' needs the distribution of components given the points that are "
+            f"theirs, which {type(prior.components).__name__} does not have: compare without a "
+            f"prior, by criterion='held_out'."
+        )
