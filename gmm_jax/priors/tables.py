@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from gmm_jax._pytree import pytree
 
-CELLS = 48
+CELLS = 96
 COARSE = 16
 """Cells of the grid on which the window is narrowed to where the density is."""
 NARROWER = 0.6
@@ -26,7 +26,8 @@ class Table:
     """Independent numbers, each with a density whose log is linear in every cell.
 
     Cells have the mass that curvature gives them, so that what is as smooth as a normal comes out
-    right, but for a part in a thousand of its spread, with cells as wide as half of that.
+    right, but for a part in a thousand of its spread, with cells as wide as half of that. Here they
+    are a fifth, since tempered SMC goes through hundreds of draws, each a little off.
     """
 
     low: Float[Array, "k ..."]
