@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import choose, rebuild
@@ -100,19 +100,36 @@ def sweep(
     `partial` a Metropolis test makes it that times the factor
     prod_i [(sum_k w_k f_k)^s_i / sum_k (w_k f_k)^s_i]^b, and so at temperature 1 the posterior;
     draws of assignments, then of parameters, are reversible, so that only the factor is tested.
+    So are points of which something is missing and that count neither 0 nor 1, whole: what is
+    missing would have to be drawn from a power of its density, whose integral is not 1.
     """
     sweep_key, test_key = jax.random.split(key)
     power = temperature * table.sample_weight
-    tempered = rebuild(Table, **(vars(table) | {"sample_weight": power}))
-    if not partial:
-        power = temperature
-    state, info = _sweep(sweep_key, mixtures, tempered, power, prior, floor, held)
+    apart = _apart(table, power) if partial and table.incomplete else None
+    counted = power if apart is None else jnp.where(apart, 0, power)
+    tempered = rebuild(Table, **(vars(table) | {"sample_weight": counted}))
+    each_power = power if partial else temperature
+    state, info = _sweep(sweep_key, mixtures, tempered, each_power, prior, floor, held)
     if not partial:
         return state, info
-    missing = jax.vmap(lambda mixture: lacking(mixture, table, temperature))
-    odds = missing(state.mixtures) - missing(mixtures)
+
+    def untold(mixture):
+        told = lacking(mixture, table, temperature)
+        if apart is None:
+            return told
+        joint = jax.vmap(lambda points: bounded_log_joint(mixture, points, table.incomplete))
+        whole = log_sum_exp(power[..., None] * joint(table.points), -1)
+        return told + jnp.sum(jnp.where(apart, whole, 0))
+
+    odds = jax.vmap(untold)(state.mixtures) - jax.vmap(untold)(mixtures)
     accepted = jnp.log(jax.random.uniform(test_key, odds.shape, odds.dtype)) < odds
     return State(choose(accepted, state.mixtures, mixtures)), info
+
+
+def _apart(table: Table, power: Float[Array, "b n"]) -> Bool[Array, "b n"]:
+    """Points of which something is missing and that count neither 0 nor 1."""
+    points = table.points.reshape(*table.points.shape[:2], -1)
+    return jnp.isnan(points).any(-1) & (power > 0) & (power < 1)
 
 
 def lacking(mixture: Mixture, table: Table, temperature: Any) -> Float[Array, ""]:

@@ -88,10 +88,8 @@ def sample(
     sample_weight, n_components = table.sample_weight[0], known.n_components
     arguments = Arguments(table, prior, floor, known, held, _ranks(table))
     chunk_size = max(16, min(CHUNK, 2**20 // len(sample_weight)) // n_components)
-    target = TARGETS[
-        not exchangeable and n_components <= MOST_NAMED,
-        bool(np.any(np.asarray(sample_weight) % 1)),
-    ]
+    partial = table.incomplete or bool(np.any(np.asarray(sample_weight) % 1))
+    target = TARGETS[not exchangeable and n_components <= MOST_NAMED, partial]
     sizes = dict(n_particles=n_particles, n_draws=n_draws, chunk_size=chunk_size)
     drawn = smc.run(key, target, arguments, **sizes, report=report)
     n = jnp.sum(sample_weight > 0)

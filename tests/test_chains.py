@@ -108,6 +108,28 @@ def test_replicates_want_whole_copies(bentos, tutorial_prior):
         fitted.check()
 
 
+def test_points_that_count_in_part_and_are_seen_in_part():
+    """Columns of one component are independent: each has the points where it is seen."""
+    parts = [[0.1, np.nan], [0.4, np.nan], [np.nan, 3.1], [np.nan, 2.9], [np.nan, 3.3]]
+    points = np.array([*parts, [1.0, 2.5], [2.0, 1.5]])
+    weight = np.array([0.3, 0.3, 0.3, 0.3, 0.3, 1, 1])
+    prior = MixturePrior(1, NormalInverseGamma(1.0, 0.5, 2, 1))
+    result = gmm_jax.fit(points, 1, prior=prior, method="gibbs", sample_weight=weight)
+    seen = ~np.isnan(points) * weight[:, None]
+    count = seen.sum(0)
+    average = np.nansum(seen * points, 0) / count
+    spread = np.nansum(seen * (points - average) ** 2, 0)
+    rate = 1 + (spread + 0.5 * count / (0.5 + count) * (average - 1) ** 2) / 2
+    means, scales = (getattr(result.draws.components, n)[:, 0] for n in ("means", "scales"))
+    for found, expected in [
+        (means, (0.5 + count * average) / (0.5 + count)),
+        (scales**-2.0, (2 + count / 2) / rate),
+    ]:
+        error = found.std(0) / np.sqrt(result.effective_sample_size)
+        assert np.all(np.abs(found.mean(0) - expected) < 4 * error)
+        assert np.all(error < 0.04)
+
+
 def test_an_interrupt_keeps_what_was_drawn(bentos, tutorial_prior, monkeypatch):
     advance, calls = mixture_gibbs.advance, []
 

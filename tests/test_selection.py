@@ -189,6 +189,25 @@ def test_evidence_over_numbers_of_components(bentos, tutorial_prior):
     assert "most probable: 2 components (beforehand: all equally probable)" in str(found)
 
 
+@pytest.mark.slow
+def test_evidence_of_data_with_missing_values():
+    """Which jumps don't weigh: independent columns, each seen in other rows."""
+    data = [[0.1], [0.3], [3.1], [2.9]]
+    prior = gmm_jax.MixturePrior(1, gmm_jax.NormalInverseGamma(1.0, 0.5, 2, 1))
+    options = dict(prior=prior, criterion="evidence")
+    both = [[*row, np.nan] for row in data[:2]] + [[np.nan, *row] for row in data[2:]]
+    found = gmm_jax.select(both, [1], **options, n_draws=2000).best
+    assert found.method == "smc"
+    halves = [gmm_jax.testing.exact(data[i : i + 2], prior, 1).log_evidence for i in (0, 2)]
+    assert found.log_evidence == pytest.approx(sum(halves), abs=5 * found.log_evidence_error)
+
+
+def test_evidence_wants_conditionals():
+    options = dict(prior="default", family=gmm_jax.StudentT, criterion="evidence")
+    with pytest.raises(ValueError, match="IndependentPrior does not have: compare without"):
+        gmm_jax.select([1.0, 2.0, 5.0, 4.0], [1, 2], **options)
+
+
 def test_evidence_wants_a_prior():
     with pytest.raises(ValueError, match="needs a prior"):
         gmm_jax.select([1.0, 2.0, 5.0], [1, 2], criterion="evidence")
