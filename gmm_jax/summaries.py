@@ -68,11 +68,14 @@ def describe_draws(fit: "PosteriorFit") -> str:
 def _trust(fit: "PosteriorFit") -> list[str]:
     """The evidence, and how far the draws can be trusted."""
     count = f"{fit.effective_sample_size:.0f} effective of"
+    error = f"(standard error {fit.log_evidence_error:.4f})"
+    evidence = [f"log evidence {fit.log_evidence:.4f} {error}"]
     if fit.convergence:
         worst = convergence.worst(fit.convergence)
         return [
+            *(evidence if math.isfinite(fit.log_evidence) else []),
             f"{count} {fit.n_draws} draws ({worst.ess_tail:.0f} in the tails), "
-            f"R-hat {worst.r_hat:.3f} over {fit.n_chains} chains"
+            f"R-hat {worst.r_hat:.3f} over {fit.n_chains} chains",
         ]
     if fit.lower_bound:
         return [
@@ -80,7 +83,7 @@ def _trust(fit: "PosteriorFit") -> list[str]:
             f"{count} {fit.n_draws} draws, Pareto k {fit.pareto_k:.2f}",
         ]
     return [
-        f"log evidence {fit.log_evidence:.4f} (standard error {fit.log_evidence_error:.4f})",
+        *evidence,
         f"{count} {len(fit.log_importance_weights)} particles"
         + ("" if math.isnan(fit.pareto_k) else f", Pareto k {fit.pareto_k:.2f}"),
     ]

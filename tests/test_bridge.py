@@ -77,6 +77,7 @@ def test_auto_tells_the_evidence_by_chains_that_jump(collapsed):
     data, prior = [0, 0, 1, 1, 1], MixturePrior([1.5, 0.7], BetaBernoulli([2, 1], [1, 3]))
     result = gmm_jax.fit(data, 2, prior=prior, sample_weight=[2, 1, 1, 1, 1])
     assert "jumping Gibbs chains" in result.reason
+    assert f"log evidence {result.log_evidence:.4f} (standard error" in str(result)
     truth = exact([0, *data], prior, 2).log_evidence
     assert result.log_evidence == pytest.approx(truth, abs=5 * result.log_evidence_error + 1e-5)
     assert result.log_evidence_error < 0.01
