@@ -130,16 +130,21 @@ def test_points_that_count_in_part_and_are_seen_in_part():
         assert np.all(error < 0.04)
 
 
-def test_an_interrupt_keeps_what_was_drawn(bentos, tutorial_prior, monkeypatch):
+def interrupt(monkeypatch, at):
+    """The user presses control and C in that round of sweeps."""
     advance, calls = mixture_gibbs.advance, []
 
     def interrupted(*arguments, **options):
         calls.append(1)
-        if len(calls) == 9:
+        if len(calls) == at:
             raise KeyboardInterrupt
         return advance(*arguments, **options)
 
     monkeypatch.setattr(mixture_gibbs, "advance", interrupted)
+
+
+def test_an_interrupt_keeps_what_was_drawn(bentos, tutorial_prior, monkeypatch):
+    interrupt(monkeypatch, at=9)
     with pytest.warns(FitWarning, match="interrupted after 300 of 1000 draws of each chain"):
         result = gmm_jax.fit(bentos, 2, prior=tutorial_prior, method="gibbs")
     assert result.n_draws == 300 * result.n_chains
@@ -406,15 +411,7 @@ def test_an_interrupt_before_the_first_jumps_keeps_what_was_drawn(monkeypatch, b
 
 def test_chains_that_were_interrupted_start_no_jumps(monkeypatch, bentos):
     """However few their draws are worth."""
-    advance, calls = mixture_gibbs.advance, []
-
-    def interrupted(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 12:
-            raise KeyboardInterrupt
-        return advance(*arguments, **options)
-
-    monkeypatch.setattr(mixture_gibbs, "advance", interrupted)
+    interrupt(monkeypatch, at=12)
     options = dict(prior="default", method="gibbs", n_draws=200, n_chains=4)
     with pytest.warns(FitWarning, match="interrupted after 25 of 50 draws"):
         result = gmm_jax.fit(bentos, 3, **options)
