@@ -33,7 +33,7 @@ def log_evidence(
             draws, later: the error allows for that, as for the memory of the chains [2].
 
     Returns:
-        Both NaN where the two hardly overlap.
+        Both NaN where the two hardly overlap, or chains are too short to tell their memory.
 
     [2] Fruehwirth-Schnatter (2004), "Estimating marginal likelihoods for mixture and Markov
         switching models using bridge sampling techniques".
@@ -61,7 +61,10 @@ def log_evidence(
         return z, up, down
 
     _, _, down = meet(0.0)
-    log_ratio = math.log(convergence.worth(down) / proposals.size)
+    worth = convergence.worth(down)
+    if not worth > 0:
+        return math.nan, math.nan
+    log_ratio = math.log(worth / proposals.size)
     z, up, down = meet(log_ratio)
     if min(1 / (up**2).sum(), 1 / (down**2).sum()) < FEWEST:
         return math.nan, math.nan

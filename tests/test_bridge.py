@@ -63,6 +63,10 @@ def test_nothing_is_told_where_some_weights_are_no_numbers(side):
     assert np.isnan(bridge.log_evidence(*both)).all()
 
 
+def test_nothing_is_told_by_chains_of_two_draws():
+    assert np.isnan(bridge.log_evidence(*weights(0, stats.norm(0, 1.2), shape=(50, 2)))).all()
+
+
 def test_nothing_is_told_where_no_draw_could_be_proposed():
     draws, proposals = weights(0, stats.norm())
     assert np.isnan(bridge.log_evidence(np.full_like(draws, np.inf), proposals)).all()
