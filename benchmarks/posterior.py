@@ -254,6 +254,7 @@ def alone(problem: str, sampler: str, n_draws: int, rounds: int) -> None:
     convergence.table({})  # imports what it needs, as the rivals' functions did
     setting = Setting.of(PROBLEMS[problem](), n_draws)
     run = SAMPLERS[sampler](setting)
+    jax.clear_caches()  # `fit` finds starts of its own, by a program that those here have compiled
     for i in range(1 + rounds):
         compiled.clear()
         begin = time.perf_counter()

@@ -1,5 +1,7 @@
 """Arithmetic that stays finite where the textbook formula does not."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +43,16 @@ def categorical(uniform: Array, log_weights: Array) -> Array:
     return (cumulative[..., :-1] <= uniform[..., None] * cumulative[..., -1:]).sum(-1)
 
 
+def uniform(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Draw uniform numbers above 0 and below 1."""
+    return jnp.maximum(jax.random.uniform(key, shape, dtype), jnp.finfo(dtype).eps / 4)
+
+
+def normal(uniform: Array) -> Array:
+    """Turn uniform numbers, above 0 and below 1, into standard normal ones."""
+    return jnp.sqrt(2).astype(uniform.dtype) * jax.scipy.special.erfinv(2 * uniform - 1)
+
+
 def log_gamma(key: Array, shape: Array) -> Array:
     """Draw logs of gamma variables of rate 1, one for each entry of `shape`.
 
@@ -59,9 +71,8 @@ def log_gamma(key: Array, shape: Array) -> Array:
     def propose(state):
         n_proposals, drawn = state
         own = jax.random.fold_in(key, n_proposals)
-        uniforms = jax.random.uniform(own, (3, *shape.shape), dtype)
-        uniforms = jnp.maximum(uniforms, jnp.finfo(dtype).eps / 4)
-        normals = jax.scipy.special.ndtri(uniforms[0])
+        uniforms = uniform(own, (3, *shape.shape), dtype)
+        normals = normal(uniforms[0])
         root = 1 + normals / jnp.sqrt(9 * d)
         log_cubes = 3 * jnp.log(jnp.where(root > 0, root, 1))
         bound = 0.5 * normals**2 + d * (1 - root**3 + log_cubes)

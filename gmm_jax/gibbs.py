@@ -72,9 +72,11 @@ def step(
         partial: Whether some points count neither 0 nor 1.
         temperature: See `sweep`.
     """
-    labels_key, sweep_key = jax.random.split(key)
-    mixtures = relabel(labels_key, state.mixtures, prior) if named else state.mixtures
-    return sweep(sweep_key, mixtures, table, prior, floor, held, temperature, partial)
+    mixtures = state.mixtures
+    if named:
+        labels_key, key = jax.random.split(key)
+        mixtures = relabel(labels_key, mixtures, prior)
+    return sweep(key, mixtures, table, prior, floor, held, temperature, partial)
 
 
 def relabel(key: Array, mixtures: Mixture, prior: Any) -> Mixture:
@@ -103,7 +105,7 @@ def sweep(
     So are points of which something is missing and that count neither 0 nor 1, whole: what is
     missing would have to be drawn from a power of its density, whose integral is not 1.
     """
-    sweep_key, test_key = jax.random.split(key)
+    sweep_key, test_key = jax.random.split(key) if partial else (key, key)
     power = temperature * table.sample_weight
     apart = _apart(table, power) if partial and table.incomplete else None
     counted = power if apart is None else jnp.where(apart, 0, power)
@@ -165,7 +167,7 @@ def _sweep(
     priors = jax.vmap(prior.refresh)(_each(prior_key, mixtures), mixtures)
     if held is None:
         given = jax.vmap(lambda prior, *at: prior.given(*at, floor))
-        return State(given(priors, near, statistics).sample(parameters_key)), info
+        return State(given(priors, near, statistics).redraw(parameters_key, near)), info
     draw = jax.vmap(lambda prior, key, *at: prior.draw(key, *at, floor, held))
     return State(draw(priors, _each(parameters_key, near), near, statistics)), info
 

@@ -91,8 +91,8 @@ class Chance(NamedTuple):
     """What decides the draws in a block."""
 
     uniforms: Float[Array, "... r n"]
-    keys: Array
-    """For each run, of values that are missing."""
+    keys: Array | None
+    """For each run, of values that are missing; None where none is."""
 
 
 def expectation(
@@ -186,10 +186,12 @@ def _directly(
 
 def _chance(key: Array, power: Array, n_runs: int, blocks: Table) -> tuple[Chance, Array]:
     """The chance of every block and run, and the power of every block."""
-    uniforms_key, missing_key = jax.random.split(key)
     n_blocks, n = blocks.sample_weight.shape
-    uniforms = jax.random.uniform(uniforms_key, (n_blocks, n_runs, n), blocks.points.dtype)
-    keys = jax.random.split(missing_key, (n_blocks, n_runs))
+    keys = None
+    if blocks.incomplete:
+        missing_key, key = jax.random.split(key)
+        keys = jax.random.split(missing_key, (n_blocks, n_runs))
+    uniforms = jax.random.uniform(key, (n_blocks, n_runs, n), blocks.points.dtype)
     return Chance(uniforms, keys), power.reshape(n_blocks, n)
 
 

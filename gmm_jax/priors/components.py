@@ -158,7 +158,8 @@ class ConditionalPrior(ComponentPrior):
     def given(self, components: Any, statistics: Any, floor: Float[Array, ""]) -> Any:
         """The distribution given `statistics` taken at `components`.
 
-        It has `sample` and `log_prob_matched`; of a conjugate prior it is one of its kind.
+        It has `sample`, `redraw` and `log_prob_matched`; of a conjugate prior it is one of its
+        kind.
         """
 
     def draw(
@@ -168,7 +169,7 @@ class ConditionalPrior(ComponentPrior):
 
         Here entries are independent given the statistics; where they aren't, a prior says how.
         """
-        drawn = self.given(components, statistics, floor).sample(key)
+        drawn = self.given(components, statistics, floor).redraw(key, components)
         return jax.tree.map(jnp.where, held, components, drawn)
 
     @abstractmethod
@@ -178,6 +179,10 @@ class ConditionalPrior(ComponentPrior):
 
 class ConjugatePrior(ConditionalPrior):
     """A prior whose `given` is one of its kind; variational inference takes these."""
+
+    def redraw(self, key: Array, components: Any) -> Any:
+        """Draw where a chain stands at `components`: as `sample` does, which is exact."""
+        return self.sample(key)
 
     @abstractmethod
     def geometric_mean(self) -> tuple[Any, Float[Array, "k"]]:

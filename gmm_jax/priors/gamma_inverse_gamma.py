@@ -19,7 +19,7 @@ from jax import Array
 from jax.scipy.special import digamma
 from jaxtyping import ArrayLike, Float
 
-from gmm_jax._numerics import log_gamma_peak
+from gmm_jax._numerics import log_gamma_peak, uniform
 from gmm_jax._pytree import pytree, rebuild
 from gmm_jax.distributions import IndependentGamma, IndependentInverseGamma
 from gmm_jax.families import Gamma
@@ -83,28 +83,12 @@ class GammaInverseGamma(ConditionalPrior):
     ) -> "GammaConditional":
         counts, unit = components.counts(statistics), components.expectation()
         above, excess = statistics.sums  # y - 1 and y - 1 - log y, summed, y = x / unit
-
-        def log_density(u):
-            u = jnp.moveaxis(u, -1, 0)
-            shapes = jnp.exp(u)
-            prior = self.shape * u - self.rate * shapes
-            total = self.mean_shape + counts * shapes
-            rest = self.mean_rate / unit - self.mean_shape + shapes * above
-            pull = log_gamma_peak(total) + total * jnp.log1p(rest / total)
-            fit = counts * log_gamma_peak(shapes) + shapes * (above - excess)
-            return jnp.moveaxis(prior + fit - pull, 0, -1)
-
         # Below, the prior's s^shape is all there is; above, its exp(-rate s) ends everything.
         highest = jnp.log((self.shape + 12 * jnp.sqrt(self.shape) + 60 + counts) / self.rate)
         lowest = jnp.minimum(jnp.log(self.shape / self.rate), 0) - 4 - 30 / self.shape
         ends = (jnp.broadcast_to(end, unit.shape) for end in (lowest, highest))
-        return GammaConditional(
-            Table.of(log_density, *ends),
-            self.mean_shape,
-            self.mean_rate,
-            counts,
-            (counts + above) * unit,
-        )
+        density = LogShapes(self, counts, unit, above, excess)
+        return GammaConditional(Table.of(density, *ends))
 
     def check_known(self, known: dict[str, np.ndarray]) -> None:
         rates = known.get("rates", np.full(1, np.nan))
@@ -124,8 +108,8 @@ class GammaInverseGamma(ConditionalPrior):
         held: Gamma,
     ) -> Gamma:
         """Shapes, then means given these or those that are held."""
-        after = self.given(components, statistics, floor)
-        drawn = after.sample(key, jnp.where(held.shapes, components.shapes, jnp.nan))
+        conditional = self.given(components, statistics, floor)
+        drawn = conditional.redraw(key, components, held.shapes)
         rates = jnp.where(held.rates, components.rates, drawn.rates)
         return rebuild(Gamma, shapes=drawn.shapes, rates=rates)
 
@@ -161,35 +145,64 @@ class GammaInverseGamma(ConditionalPrior):
 
 
 @pytree
+class LogShapes:
+    """The density of log shapes, means integrated out."""
+
+    prior: GammaInverseGamma
+    counts: Float[Array, "k ..."]
+    unit: Float[Array, "k ..."]
+    above: Float[Array, "k ..."]
+    """The sum of y - 1, y points over `unit`."""
+    excess: Float[Array, "k ..."]
+    """The sum of y - 1 - log y."""
+
+    def __call__(self, u: Float[Array, "k ... s"]) -> Float[Array, "k ... s"]:
+        u, prior = jnp.moveaxis(u, -1, 0), self.prior
+        shapes = jnp.exp(u)
+        total = prior.mean_shape + self.counts * shapes
+        rest = prior.mean_rate / self.unit - prior.mean_shape + shapes * self.above
+        pull = log_gamma_peak(total) + total * jnp.log1p(rest / total)
+        fit = self.counts * log_gamma_peak(shapes) + shapes * (self.above - self.excess)
+        return jnp.moveaxis(prior.shape * u - prior.rate * shapes + fit - pull, 0, -1)
+
+    def means(self, shapes: Float[Array, "..."]) -> IndependentInverseGamma:
+        """The distribution of means given shapes."""
+        sums = (self.counts + self.above) * self.unit
+        return IndependentInverseGamma(
+            self.prior.mean_shape + self.counts * shapes, self.prior.mean_rate + sums * shapes
+        )
+
+
+@pytree
 class GammaConditional:
     """Shapes and means given statistics."""
 
     log_shapes: Table
-    mean_shape: Float[Array, "k ..."]
-    mean_rate: Float[Array, "k ..."]
-    counts: Float[Array, "k ..."]
-    total: Float[Array, "k ..."]
 
-    def _means(self, shapes: Array) -> IndependentInverseGamma:
-        return IndependentInverseGamma(
-            self.mean_shape + self.counts * shapes, self.mean_rate + self.total * shapes
-        )
-
-    def sample(self, key: Array, known: Float[Array, "k ..."] | None = None) -> Gamma:
-        """Draw components; of shapes that are `known` and not NaN, the means."""
+    def sample(self, key: Array) -> Gamma:
+        """Draw components."""
         shapes_key, means_key = jax.random.split(key)
-        shapes = jnp.exp(self.log_shapes.sample(shapes_key))
-        if known is not None:
-            shapes = jnp.where(jnp.isnan(known), shapes, known)
-        means = self._means(shapes).sample(means_key)
+        uniforms = uniform(shapes_key, self.log_shapes.low.shape, self.log_shapes.low.dtype)
+        return self._with_means(means_key, jnp.exp(self.log_shapes.quantile(uniforms)))
+
+    def redraw(self, key: Array, components: Gamma, held: Any = False) -> Gamma:
+        """Draw where chains stand at `components`, of whose shapes those stay that are `held`."""
+        shapes_key, means_key = jax.random.split(key)
+        shapes = components.shapes
+        uniforms = uniform(shapes_key, (2, *shapes.shape), shapes.dtype)
+        drawn = jnp.exp(self.log_shapes.redraw(jnp.log(shapes), uniforms))
+        return self._with_means(means_key, jnp.where(held, shapes, drawn))
+
+    def _with_means(self, key: Array, shapes: Array) -> Gamma:
+        means = self.log_shapes.density.means(shapes).sample(key)
         return rebuild(Gamma, shapes=shapes, rates=shapes / means)
 
     def log_prob_matched(self, components: Gamma) -> Float[Array, "k k"]:
         """Log density of every component (column) in the place of every other (row)."""
         k = components.n_components
-        place = jax.tree.map(lambda a: a[:, None], self)
+        place = jax.tree.map(lambda a: a[:, None], self.log_shapes.density)
         means = jnp.broadcast_to(components.expectation(), (k, *components.shapes.shape))
-        density = place._means(components.shapes).log_prob_each(means)
+        density = place.means(components.shapes).log_prob_each(means)
         log_shapes = jnp.log(components.shapes)
         terms = self.log_shapes.log_prob_matched(log_shapes) - log_shapes + density
         return terms.reshape(k, k, -1).sum(-1)

@@ -275,6 +275,15 @@ class MixtureConditional:
             components=self.components.sample(components_key),
         )
 
+    def redraw(self, key: Array, mixture: Mixture) -> Mixture:
+        """Draw where a chain stands at `mixture`, so that this distribution is stationary."""
+        weights_key, components_key = jax.random.split(key)
+        return rebuild(
+            Mixture,
+            weights=self.weights.sample(weights_key),
+            components=self.components.redraw(components_key, mixture.components),
+        )
+
     def log_prob_matched(self, mixture: Mixture) -> Float[Array, "k k"]:
         """Log density of every component (column) in the place of every other (row).
 

@@ -144,9 +144,14 @@ class NormalGammaConditional:
 
     pairs: MeanAndScale
 
-    def sample(self, key: Array, known: Float[Array, "k ..."] | None = None) -> Normal:
-        """Draw components; of scales that are `known` and not NaN, the means."""
-        means, scales = self.pairs.sample(key, known)
+    def sample(self, key: Array) -> Normal:
+        """Draw components."""
+        means, scales = self.pairs.sample(key)
+        return rebuild(Normal, means=means, scales=scales)
+
+    def redraw(self, key: Array, components: Normal, held: Any = False) -> Normal:
+        """Draw where chains stand at `components`, of whose scales those stay that are `held`."""
+        means, scales = self.pairs.redraw(key, components.scales, held)
         return rebuild(Normal, means=means, scales=scales)
 
     def log_prob_matched(self, components: Normal) -> Float[Array, "k k"]:

@@ -122,6 +122,12 @@ class ProductPrior(ConjugatePrior):
         drawn = tuple(part.sample(own) for part, own in zip(self.parts, keys, strict=True))
         return rebuild(Product, parts=drawn, columns_of_parts=self.columns)
 
+    def redraw(self, key: Array, components: Product) -> Product:
+        keys = jax.random.split(key, len(self.parts))
+        rows = zip(self.parts, keys, components.parts, strict=True)
+        drawn = tuple(part.redraw(own, now) for part, own, now in rows)
+        return rebuild(Product, parts=drawn, columns_of_parts=self.columns)
+
     def log_prob(self, components: Product) -> Float[Array, "k"]:
         pairs = zip(self.parts, components.parts, strict=True)
         return functools.reduce(jnp.add, (part.log_prob(own) for part, own in pairs))
