@@ -26,8 +26,8 @@ def check_kind(prior: Any) -> None:
 
 def check_suits(prior: Any, family: Any, k: int, event: tuple[int, ...], sharing: Sharing) -> None:
     """Raise unless the prior speaks of k components of this family."""
-    implied = jax.eval_shape(lambda key: prior.sample(key, k, event), jax.random.key(0))
-    if _outline(implied.components) != _outline(kinds.blank(family, k, event)):
+    prior.spread(k, event)
+    if _outline(kinds.blank(prior.family, k, event)) != _outline(kinds.blank(family, k, event)):
         raise ValueError(
             f"prior is {type(prior).__name__}, which is for {prior.family.__name__} components, "
             f"not {family.__name__}."
