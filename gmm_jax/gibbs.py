@@ -105,6 +105,7 @@ def sweep(
     So are points of which something is missing and that count neither 0 nor 1, whole: what is
     missing would have to be drawn from a power of its density, whose integral is not 1.
     """
+    # Keys that nothing needs would be compiled all the same.
     sweep_key, test_key = jax.random.split(key) if partial else (key, key)
     power = temperature * table.sample_weight
     apart = _apart(table, power) if partial and table.incomplete else None

@@ -27,7 +27,7 @@ def components_around(
     """Make r sets of k components of a family around points of the data.
 
     Args:
-        family: Gives `around(centres, outline)`, and and `embed` where distances need it.
+        family: Gives `around(centres, outline)`, and `embed` where distances need it.
         start: A key of `STARTS`.
         uniforms: Random numbers between 0 and 1.
         data: n points; NaN is filled with the mean of its column.

@@ -6,8 +6,8 @@ sum of logs L, and InverseGamma(c, d) on the mean, it integrates out and leaves 
     p(a) (a^a / Gamma(a))^n exp(a L) Gamma(c + n a) / (d + a S)^(c + n a),
 
 which is tabulated for log a. Miller (2019), "Fast and accurate approximation of the full
-conditional for gamma shape parameters", has a gamma that comes close; this is as exact as its
-cells, and costs the same for ten points and ten million.
+conditional for gamma shape parameters", has a gamma that comes close; this is exact in a chain,
+and costs the same for ten points and ten million.
 """
 
 from typing import Any, ClassVar
