@@ -40,12 +40,18 @@ def from_prior(
 ) -> Mixture:
     """Draw mixtures of the form of `known` from the prior, given those of its values held."""
     event = known.components.event_shape
+    free = prior.sample(key, known.n_components, event, (size,))
     if held is None:
-        return prior.sample(key, known.n_components, event, (size,))
+        return free
     point = jnp.ones((1, *event), known.weights.dtype)
-    nothing = known.components.statistics(point, jnp.zeros_like(known.weights)[None])
-    draw = jax.vmap(lambda key: prior.draw(key, known, nothing, floor, held))
-    return draw(jax.random.split(key, size))
+
+    def given_the_held(key, free):
+        about = jax.tree.map(jnp.where, held, known, free)
+        nothing = about.components.statistics(point, jnp.zeros_like(known.weights)[None])
+        return prior.draw(key, about, nothing, floor, held)
+
+    keys = jax.random.split(jax.random.fold_in(key, size), size)
+    return jax.vmap(given_the_held)(keys, free)
 
 
 def step(

@@ -204,7 +204,7 @@ def _known(prior: Any, known: Mixture, held: Mixture | None, like: Mixture) -> K
         raise ValueError(
             "method='nuts' takes all weights as fixed or none: fix them all, or use method='gibbs'."
         )
-    # Functions of known parameters are above zero at ones, and zero at zeros.
+    # Functions of known parameters are positive at ones, and zero or infinite at zeros.
     marked = prior.values(jax.tree.map(lambda a: jnp.asarray(a, first.weights.dtype), held))
     numbers = jax.tree.map(jnp.where, held, known, first)
-    return Known(prior.values(numbers), jax.tree.map(lambda a: a > 0, marked))
+    return Known(prior.values(numbers), jax.tree.map(lambda a: (a > 0) & (a < jnp.inf), marked))

@@ -106,3 +106,23 @@ def test_points_that_lie_many_powers_of_ten_apart_leave_draws_numbers(data):
     data = np.asarray(data, np.float32)
     draws = fit(data, 2, prior=prior, method="gibbs", n_draws=4000).draws
     assert all(np.all(np.isfinite(a) & (a >= 0)) for a in jax.tree.leaves(draws))
+
+
+@pytest.mark.parametrize("method", ["gibbs", "smc", "nuts"])
+def test_means_given_shapes_that_are_held(method):
+    """One component: its mean is inverse gamma, and the evidence is in closed form."""
+    data, a = np.array([1.0, 1.3, 2.0, 4.0, 5.0, 5.5, 0.8]), 3.0
+    prior = MixturePrior(1, GammaInverseGamma(2, 0.5, mean_shape=2, mean_rate=5))
+    options = dict(prior=prior, method=method, fixed={"shapes": [a]}, n_draws=2000)
+    result = fit(data, 1, **options)
+    components = result.draws.components
+    np.testing.assert_allclose(components.shapes, a, rtol=1e-6)
+    c, d = 2 + a * len(data), 5 + a * data.sum()
+    posterior = stats.invgamma(c, scale=d)
+    means = np.ravel(components.expectation())
+    assert means.mean() == pytest.approx(posterior.mean(), abs=0.15 * posterior.std())
+    assert means.std() == pytest.approx(posterior.std(), rel=0.15)
+    if method == "smc":
+        exact = 2 * np.log(5) - special.gammaln(2) + special.gammaln(c) - c * np.log(d)
+        exact += len(data) * (a * np.log(a) - special.gammaln(a)) + (a - 1) * np.log(data).sum()
+        assert result.log_evidence == pytest.approx(exact, abs=5 * result.log_evidence_error)
