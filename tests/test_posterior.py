@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gmm_jax import DirichletNormalGamma, FitWarning, fit
+from gmm_jax import DirichletNormalGamma, FitWarning, MixturePrior, ProductPrior, fit
 
 EVIDENCE = {1: -161.798552, 2: -68.520791, 3: -69.594284, 4: -70.724597}
 """Exact log evidences of the bentos under the tutorial's model."""
@@ -214,3 +214,15 @@ def test_float64(bentos, tutorial_prior, x64):
     result = fit(bentos, 2, prior=tutorial_prior)
     assert result.draws.weights.dtype == np.float64
     assert abs(result.log_evidence - EVIDENCE[2]) < 5 * result.log_evidence_error + 1e-5
+
+
+def test_one_row_in_unlike_units_has_the_evidence_of_its_columns():
+    """The unit of a column without spread is what the prior expects in that column."""
+    small = DirichletNormalGamma(1, 1e-6, 1e-6, shape=2, rate=2e6)
+    large = DirichletNormalGamma(1, 2e6, 1e6, shape=2, rate=2e-6)
+    both = DirichletNormalGamma(1, [[1e-6, 2e6]], [[1e-6, 1e6]], 2, [[2e6, 2e-6]])
+    parts = ProductPrior([small.components, large.components])
+    columns = sum(fit([x], 1, prior=p).log_evidence for x, p in ((2e-6, small), (3e6, large)))
+    for prior in (both, MixturePrior(1, parts)):
+        result = fit([[2e-6, 3e6]], 1, prior=prior, method="importance")
+        assert result.log_evidence == pytest.approx(columns, abs=0.03)

@@ -60,7 +60,8 @@ def fit_point(
     """
     event, dtype = points.shape[1:], float_dtype(points)
     frame = frame if whole is None else whole.frame(family)
-    frame = setting.choose_frame(points, weight, family, prior, sharing, frame)
+    spread = prior and prior.spread(k, event)
+    frame = setting.choose_frame(points, weight, family, spread, sharing, frame)
     table = _table(points, weight, frame)
     values, held = setting.known_inside(known, family, frame, k, event, dtype)
     limits = Limits(held, np.asarray(SCALE_FLOOR, dtype), sharing)

@@ -25,7 +25,8 @@ def choose_frame(
 
     Features that share a parameter share a unit.
     `frame` is that of the data where it is known already.
-    Without spread in the data the unit is that of the prior's expectations, if there is one.
+    Of a column without spread the unit is what the prior expects there, if there is one; it is
+    given spread.
     """
     if frame is None:
         frame = Frame.of(points, weight, family.centred, family.scaled)
@@ -36,7 +37,8 @@ def choose_frame(
     constant = np.ptp(points[weight > 0], axis=0) == 0
     if not np.any(constant):
         return frame
-    expected = np.mean(np.asarray(getattr(prior.components, "typical_scale", 1.0)))
+    scales = np.asarray(getattr(prior.components, "typical_scale", np.ones(1)))
+    expected = np.broadcast_to(scales.mean(0), points.shape[1:])
     unit = np.where(constant, np.exp2(np.round(np.log2(expected))), frame.unit)
     return Frame(frame.centre, unit)
 

@@ -67,7 +67,7 @@ class Task:
     ) -> "Task":
         """Bring everything into a frame."""
         event, dtype = points.shape[1:], float_dtype(points)
-        frame = setting.choose_frame(points, weight, family, prior)
+        frame = setting.choose_frame(points, weight, family, prior.spread(k, event))
         values, held = setting.known_inside(known, family, frame, k, event, dtype)
         return cls(
             points=points,
