@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
+import gmm_jax
 from gmm_jax import GammaPoisson, HierarchicalNormal, MixturePrior, Normal, ProductPrior, gibbs
 from gmm_jax.mixture import Mixture
 from gmm_jax.table import Table
@@ -114,3 +115,10 @@ def test_refresh_keeps_what_has_no_unknown_hyperparameter():
     fresh = prior.refresh(jax.random.key(1), mixture).components.parts
     assert np.ptp(fresh[0].rate) == 0
     np.testing.assert_array_equal(fresh[1].shape, [2, 2])
+
+
+def test_a_part_with_unknown_hyperparameters_is_refused_where_it_alone_would_be():
+    parts = MixturePrior(1, ProductPrior([HierarchicalNormal(0, 1, 1, 1, 1), GammaPoisson(2, 1)]))
+    data = np.array([[0.1, 2], [0.4, 3], [3.0, 0]])
+    with pytest.raises(ValueError, match="is for method='gibbs' only"):
+        gmm_jax.fit(data, 2, prior=parts, method="smc", fixed={"weights": [0.5, 0.5]})

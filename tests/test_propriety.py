@@ -10,6 +10,7 @@ import gmm_jax
 from gmm_jax import (
     DirichletNormalGamma,
     GammaPoisson,
+    HierarchicalNormal,
     MixturePrior,
     NormalGamma,
     NormalInverseGamma,
@@ -132,3 +133,47 @@ def test_bad_arguments():
     prior = DirichletNormalGamma(**TUTORIALS, shape=2, rate=1, least_scale=0.1)
     with pytest.raises(ValueError, match="exact takes no least_scale"):
         gmm_jax.testing.exact([1.0, 2.0], prior, 2)
+
+
+@pytest.mark.parametrize("shape", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("copies", [0.2, 1.0, 2.0, 3.0])
+def test_a_mean_that_is_held_takes_one_value_less(shape, copies):
+    """Nothing is lost to where the mean lies: s^(shape - 1 - copies), by quadrature."""
+
+    def above(lowest):
+        u = np.linspace(np.log(lowest), 4, 40_001)
+        log_density = stats.gamma.logpdf(np.exp(u), shape) + u
+        log_density += copies * stats.norm.logpdf(0, 0, np.exp(u))
+        return integrate.trapezoid(np.exp(log_density), u)
+
+    lower = [above(10.0**-e) for e in (3, 6, 9)]
+    grows = (lower[2] - lower[1]) > 0.5 * (lower[1] - lower[0])
+    values, weight = np.array([1.5, 4.0, 7.0]), np.array([copies, 1.0, 1.0])
+    prior = DirichletNormalGamma(**TUTORIALS, shape=shape, rate=1)
+    at_value = {"means": np.array([np.nan, 1.5])}
+    free = prior.improper(values, weight, 2) is not None
+    assert (prior.improper(values, weight, 2, at_value) is not None) == (grows or free)
+    # Not where it is held beside the data, or the scale is held, too; or where others must fit.
+    both_beside = {"means": np.array([2.0, 3.0])}
+    assert prior.improper(values, weight, 2, both_beside) is None
+    scales = {"scales": np.array([1.0, 1.0])}
+    assert prior.improper(values, weight, 2, at_value | scales) is None
+    assert prior.improper(values, weight, 1, {"means": np.array([1.5])}) is None
+
+
+def test_means_held_at_values_let_a_common_rate_vanish_sooner():
+    values = np.array([1.0, 1, 1, 2, 3, 4])
+    prior = MixturePrior(1, HierarchicalNormal(0, 1, 0.5, 0.6, 1))
+    held = {"means": np.array([1.0, np.nan])}
+    assert prior.improper(values, np.ones(6), 2) is None
+    assert prior.improper(values, np.ones(6), 2, held) is not None
+    assert prior.improper(values, np.ones(6), 2, held | {"scales": np.ones(2)}) is None
+
+
+def test_a_mean_held_at_a_value_is_refused_by_fit():
+    prior = DirichletNormalGamma(1, 1, 2, shape=2.5, rate=1)
+    data = np.array([0.0, 0, 0, 1.2, -0.7, 3.1, 2.5, 4])
+    options = dict(prior=prior, method="gibbs", n_draws=100)
+    assert gmm_jax.fit(data, 2, fixed={"means": [5.0, np.nan]}, **options).method == "gibbs"
+    with pytest.raises(ValueError, match="whose mean is held there"):
+        gmm_jax.fit(data, 2, fixed={"means": [0.0, np.nan]}, **options)

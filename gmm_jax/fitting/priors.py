@@ -71,10 +71,6 @@ def check_sampled(
             f"fixed with a {type(prior.components).__name__} prior is for method='gibbs' only."
         )
     prior.components.check_known(known)
-    problem = (
-        None
-        if np.isfinite(known.get("scales", np.nan)).all()
-        else prior.improper(points, weight, k)
-    )
+    problem = prior.improper(points, weight, k, known)
     if problem:
         raise ValueError(problem)

@@ -26,8 +26,6 @@ class ComponentPrior(ABC):
 
     entire: ClassVar[dict[str, int]] = {}
     """Parameters of which so many of the last axes are drawn as a whole."""
-    hierarchical: ClassVar[bool] = False
-    """Whether there are hyperparameters that are drawn, too; then see `refresh`."""
     kind: ClassVar[Any]
     """What the components are, where the hyperparameters don't matter for that."""
     supports: ClassVar[dict[str, str]]
@@ -51,6 +49,11 @@ class ComponentPrior(ABC):
     def exchangeable(self) -> bool:
         """Whether all components have the same prior (known hyperparameters only)."""
         return all(same_for_all(getattr(self, n), self.ranks.get(n, 1)) for n in self.supports)
+
+    @property
+    def hierarchical(self) -> bool:
+        """Whether there are hyperparameters that are drawn, too; then see `refresh`."""
+        return False
 
     @property
     def conditional(self) -> bool:
@@ -137,9 +140,12 @@ class ComponentPrior(ABC):
         return self
 
     def improper(
-        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+        self,
+        points: Float[np.ndarray, "n ..."],
+        weight: Float[np.ndarray, "n"],
+        known: dict[str, np.ndarray],
     ) -> str | None:
-        """Why `points`, counted `weight` times, leave no posterior, and what helps.
+        """Why `points`, counted `weight` times, leave no posterior at `known`, and what helps.
 
         It is asked when every hyperparameter is written out. None if there is a posterior, as
         always where the density vanishes exponentially at the edge.

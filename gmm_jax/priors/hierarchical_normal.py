@@ -69,7 +69,6 @@ class HierarchicalNormal(ConditionalPrior):
     rate_shape: Float[Array, "..."]
     rate_rate: Float[Array, "..."]
 
-    hierarchical: ClassVar[bool] = True
     kind: ClassVar[Any] = Normal
     supports: ClassVar[dict[str, str]] = {
         "mean": "real",
@@ -78,6 +77,10 @@ class HierarchicalNormal(ConditionalPrior):
         "rate_shape": "positive",
         "rate_rate": "positive",
     }
+
+    @property
+    def hierarchical(self) -> bool:
+        return True
 
     @property
     def typical_scale(self) -> Float[Array, "..."]:
@@ -153,9 +156,13 @@ class HierarchicalNormal(ConditionalPrior):
         return self._at(shape / rate).mode(components, statistics, limits)
 
     def improper(
-        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+        self,
+        points: Float[np.ndarray, "n ..."],
+        weight: Float[np.ndarray, "n"],
+        known: dict[str, np.ndarray],
     ) -> str | None:
-        return common_spike(points, weight, np.asarray(self.shape), np.asarray(self.rate_shape))
+        shapes = np.asarray(self.shape), np.asarray(self.rate_shape)
+        return common_spike(points, weight, *shapes, known)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "HierarchicalNormal":
         moved = {

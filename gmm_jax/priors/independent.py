@@ -108,7 +108,10 @@ class IndependentPrior(ComponentPrior):
         return {n: a for n, a in kinds.named(components).items() if n in self.distributions}
 
     def improper(
-        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+        self,
+        points: Float[np.ndarray, "n ..."],
+        weight: Float[np.ndarray, "n"],
+        known: dict[str, np.ndarray],
     ) -> str | None:
         remedy = (
             "Pass a distribution of scales that vanishes fast at 0, such as LogNormal or "
@@ -116,7 +119,9 @@ class IndependentPrior(ComponentPrior):
         )
         names = self.distributions.keys() & {"scales", "parameters['scale']"}
         scales = self.distributions[names.pop()] if names else None
-        return None if scales is None else spike(points, weight, scales.power_at_zero(), remedy)
+        if scales is None:
+            return None
+        return spike(points, weight, scales.power_at_zero(), self.known | known, remedy)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "IndependentPrior":
         """Move every parameter as the family does."""

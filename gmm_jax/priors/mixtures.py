@@ -230,6 +230,7 @@ class MixturePrior:
         points: Float[np.ndarray, "n ..."],
         weight: Float[np.ndarray, "n"],
         n_components: int,
+        known: dict[str, np.ndarray] | None = None,
     ) -> str | None:
         """Why the posterior cannot be normalised: the evidence is infinite, and what helps.
 
@@ -239,6 +240,7 @@ class MixturePrior:
             points: n points; NaN is a missing value.
             weight: How often each counts.
             n_components: k; a single component holds all points, of several each may hold any.
+            known: Parameters that are held, by name, NaN where they are not.
 
         Example:
             >>> import numpy as np
@@ -248,7 +250,7 @@ class MixturePrior:
             the evidence is infinite
         """
         full = self.components.spread(n_components, points.shape[1:])
-        return full.improper(points, weight)
+        return full.improper(points, weight, known or {})
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "MixturePrior":
         """The prior of a mixture of `shift + scale * x` when this is that of x."""

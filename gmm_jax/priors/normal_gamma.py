@@ -121,11 +121,14 @@ class NormalGamma(ConditionalPrior):
         )
 
     def improper(
-        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+        self,
+        points: Float[np.ndarray, "n ..."],
+        weight: Float[np.ndarray, "n"],
+        known: dict[str, np.ndarray],
     ) -> str | None:
         if self.least_scale is not None:
             return None
-        return spike(points, weight, np.asarray(self.shape, np.float64))
+        return spike(points, weight, np.asarray(self.shape, np.float64), known)
 
     def affine(self, shift: ArrayLike, scale: ArrayLike) -> "NormalGamma":
         moved = {

@@ -64,12 +64,17 @@ class ProductPrior(ConjugatePrior):
         return all(part.conjugate for part in self.parts)
 
     @property
+    def hierarchical(self) -> bool:
+        return any(part.hierarchical for part in self.parts)
+
+    @property
     def typical_scale(self) -> np.ndarray:
-        """The typical scales of the parts, 1 where they have none, in the order of the columns."""
-        scales = np.ones(sum(np.size(c) for c in self.columns))
-        for part, columns in zip(self.parts, self.columns, strict=True):
-            scales[np.asarray(columns)] = np.mean(getattr(part, "typical_scale", 1.0))
-        return scales
+        """Of k components, (k, d), when this is spread; 1 where a part has none."""
+        scales = [np.asarray(getattr(part, "typical_scale", np.ones(1))) for part in self.parts]
+        whole = np.ones((max(map(len, scales)), sum(np.size(c) for c in self.columns)))
+        for own, columns in zip(scales, self.columns, strict=True):
+            whole[:, np.asarray(columns)] = own
+        return whole
 
     def spread(self, n_components: int, event_shape: tuple[int, ...] = ()) -> "ProductPrior":
         pairs = zip(self.parts, self.columns, strict=True)
@@ -156,10 +161,13 @@ class ProductPrior(ConjugatePrior):
         return self._with({"parts": tuple(p.refresh(k, own) for p, k, own in rows)})
 
     def improper(
-        self, points: Float[np.ndarray, "n ..."], weight: Float[np.ndarray, "n"]
+        self,
+        points: Float[np.ndarray, "n ..."],
+        weight: Float[np.ndarray, "n"],
+        known: dict[str, np.ndarray],
     ) -> str | None:
-        for part, columns in zip(self.parts, self.columns, strict=True):
-            problem = part.improper(points[:, np.asarray(columns)], weight)
+        for i, (part, columns) in enumerate(zip(self.parts, self.columns, strict=True)):
+            problem = part.improper(points[:, np.asarray(columns)], weight, _own(i, known))
             if problem:
                 return f"in column {columns} of data, {problem}"
         return None
