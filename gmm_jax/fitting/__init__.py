@@ -54,12 +54,12 @@ def fit(
         method: "auto" (EM without a prior; with one the cheapest of the following samplers that
             suits, and the next where it doesn't do), "em" (with a prior: the posterior mode),
             "importance", "gibbs" (Markov chains: for large data; takes missing values and `fixed`,
-            as SMC and NUTS do; jumps between explanations where chains disagree, which tells the
-            evidence, too), "smc" (tempered sequential Monte Carlo from the prior to the posterior:
-            where several explanations compete; gives the evidence), "nuts" (NumPyro's Markov
-            chains on the density with assignments summed out) or "variational" (coordinate ascent,
-            for conjugate priors: the quickest, an approximation that says how close it is; gives a
-            lower bound on the evidence).
+            as SMC and NUTS do; without these, chains that disagree jump between explanations, which
+            tells the evidence, too), "smc" (tempered sequential Monte Carlo from the prior to the
+            posterior: where several explanations compete; gives the evidence), "nuts" (NumPyro's
+            Markov chains on the density with assignments summed out) or "variational" (coordinate
+            ascent, for conjugate priors: the quickest, an approximation that says how close it is;
+            gives a lower bound on the evidence).
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
             `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
             `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in
