@@ -9,6 +9,7 @@ from scipy import stats
 
 import gmm_jax
 from gmm_jax import (
+    Bernoulli,
     Heterogeneous,
     IndependentPrior,
     MixturePrior,
@@ -176,3 +177,11 @@ def test_default_prior_of_student_t_is_robust():
     means = np.asarray(fitted.draws.components.means, np.float64) - 1e6
     np.testing.assert_allclose(np.median(means, 0), [0, 12], atol=0.5)
     assert np.median(fitted.draws.components.dfs) < 20
+
+
+def test_a_distribution_over_what_a_parameter_may_not_be_is_refused():
+    with pytest.raises(ValueError, match="scales of this family must be positive, and Normal"):
+        IndependentPrior(Normal, means=dist.Normal(4, 5), scales=dist.Normal(0, 1))
+    with pytest.raises(ValueError, match="probs of this family must be unit, and LogNormal"):
+        IndependentPrior(Bernoulli, probs=dist.LogNormal(0, 1))
+    IndependentPrior(Normal, means=dist.LogNormal(0, 1), scales=dist.Beta(1, 1))

@@ -20,6 +20,8 @@ from gmm_jax.priors.propriety import spike
 
 SUPPORTS = {"real": "real", "positive": "positive", "nonnegative": "positive", "unit": "unit"}
 """NumPyro's words, as they begin, and ours."""
+WITHIN = {"real": {"real", "positive", "unit"}, "positive": {"positive", "unit"}, "unit": {"unit"}}
+"""Of what a parameter may be, what its distribution may be over."""
 DEPTHS = (1e-8, 1e-10), (1e-16, 1e-18)
 """Fractions of a usual value at which a density is asked how fast it vanishes at 0."""
 
@@ -76,6 +78,7 @@ class IndependentPrior(ComponentPrior):
                 entries[full] = own
             elif hasattr(own, "arg_constraints"):
                 entries[full] = Entries.of(name, own)
+                _check_support(name, entries[full], dict(getattr(of, "supports", ())).get(name))
             else:
                 known[full] = as_floats(name, own)
         set_fields(self, distributions=entries, known=known, of=of, size=None)
@@ -229,6 +232,15 @@ class Entries(Independent):
         near, nearer = (slope(*depth) for depth in DEPTHS)
         steady = np.abs(nearer - near) < 0.1 * (1 + np.abs(near))
         return np.where(steady, 1 + nearer, np.inf)
+
+
+def _check_support(name: str, entries: Entries, word: str | None) -> None:
+    """Raise ValueError where a distribution draws what the parameter may not be."""
+    if entries.support not in WITHIN.get(word or "real", ()):
+        raise ValueError(
+            f"{name} of this family must be {word}, and {entries.name} is over {entries.support} "
+            f"numbers: choose {'Beta' if word == 'unit' else 'LogNormal or HalfNormal'}."
+        )
 
 
 def _names(family: Any) -> dict[str, str]:
