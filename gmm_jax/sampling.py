@@ -23,6 +23,7 @@ REMEDY = (
     "Pass a proposal that goes where the data are, sum assignments out "
     "(models.marginal_mixture), or use gmm_jax.fit for a plain mixture."
 )
+FROM_THE_MODEL = "method='importance' draws from the model itself, which supports don't change"
 METHODS = ("auto", "nuts", "smc", "importance")
 PARTICLES = {"importance": 20_000, "smc": 4_000}
 TRIES = 64
@@ -59,7 +60,8 @@ def sample(
             it can, and SMC where the chains of NUTS don't agree.
         supports: What choices may be, by address ("obs/mean"), where the model doesn't tell or
             more is known: "real", "positive", "unit", "simplex", "covariance", "ordered" (numbers
-            that ascend, which gives components their names), or a pair (low, high).
+            that ascend, which gives components their names), or a pair (low, high). For NUTS; SMC
+            takes those that the model's own draws keep to, importance sampling none.
         n_chains: Chains of NUTS.
         n_draws: How many draws to keep, of all chains together.
         n_warmup: Draws that NUTS learns from, and throws away, in every chain.
@@ -75,7 +77,7 @@ def sample(
     Raises:
         AddressError: an address that the model doesn't have; the nearest one is named.
         ValueError: a value of the wrong shape; a method that can't take an open choice, which is
-            discrete or whose support is not known.
+            discrete or whose support is not known, or that can't keep to `supports`.
 
     Warns:
         FitWarning: chains that don't agree, draws that diverged, or few that count.
@@ -106,7 +108,7 @@ def sample(
         return _by_smc(key, target, n_tempered, n_draws, progress, why)
     posterior = _by_nuts(key, target, n_chains, n_draws, n_warmup, accept, progress, why)
     problem = posterior.verdict()
-    if problem and asked == "auto" and "ordered" not in supports.values():
+    if problem and asked == "auto" and not _why_not_smc(target, supports):
         why = f"since NUTS did not do ({problem.partition(':')[0]})"
         return _by_smc(key, target, n_tempered, n_draws, progress, why)
     if problem:
@@ -121,21 +123,35 @@ def _chosen(
     from gmm_jax.models.posterior import UnsuitedError, posterior_target
 
     if method == "importance":
+        if supports:
+            raise ValueError(f"{FROM_THE_MODEL}: use method='nuts', or leave supports out.")
         return method, None, "as asked"
     try:
         target = posterior_target(model, args, constraints, supports)
     except UnsuitedError as error:
         if method != "auto":
             raise
+        if supports:
+            raise ValueError(f"{error} {FROM_THE_MODEL}: leave supports out then.") from error
         return "importance", None, f"because {str(error).rstrip('.')}"
-    if method == "smc" and "ordered" in supports.values():
-        raise ValueError(
-            "method='smc' goes from the model's own prior, which is not ordered: use "
-            "method='nuts', or leave 'ordered' out of supports and sort the draws."
-        )
+    if method == "smc" and (barred := _why_not_smc(target, supports)):
+        raise ValueError(f"{barred}: use method='nuts', or leave that support out.")
     if method != "auto":
         return method, target, "as asked"
     return "nuts", target, "since all open choices vary continuously"
+
+
+def _why_not_smc(target: Any, supports: dict[str, Any]) -> str:
+    """Say which support the prior breaks, for then the evidence would be wrong; or nothing."""
+    from gmm_jax.models.posterior import strays
+
+    broken = [name for name in strays(target) if name in supports] if supports else []
+    if not broken:
+        return ""
+    return (
+        f"method='smc' can't be used, since it goes from the model's own prior, whose draws are "
+        f"not all within supports[{broken[0]!r}] ({supports[broken[0]]!r})"
+    )
 
 
 def _by_nuts(

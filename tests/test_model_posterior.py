@@ -10,7 +10,13 @@ from scipy import stats
 from gmm_jax import FitWarning, Normal, nuts, sample
 from gmm_jax.distributions import IndependentBeta, IndependentNormal
 from gmm_jax.models import AddressError, keyed_distribution, marginal_mixture, marginal_points, site
-from gmm_jax.models.posterior import from_prior, log_density, log_parts, posterior_target
+from gmm_jax.models.posterior import (
+    from_prior,
+    log_density,
+    log_parts,
+    posterior_target,
+    strays,
+)
 
 DATA = np.array([-0.4, 0.3, 0.9, 2.6, 3.1, 3.9])
 observe = marginal_points(6)
@@ -171,6 +177,14 @@ def untold():
     normal(middle, 1.0) @ "x"
 
 
+@gen
+def told():
+    middle = normal.vmap(in_axes=(0, None), axis_size=2)(jnp.array([0.0, 4.0]), 1.0) @ "middle"
+    width = gamma(2.0, 1.0) @ "width"
+    share = uniform(0.0, 3.0) @ "share"
+    normal(middle.sum() + share, width) @ "x"
+
+
 def test_auto_takes_importance_sampling_where_a_choice_is_discrete():
     posterior = sample(assigned, {"x": 4.0})
     assert posterior.method == "importance"
@@ -181,6 +195,9 @@ def test_auto_takes_importance_sampling_where_a_choice_is_discrete():
     assert posterior.draws["z"].mean() == pytest.approx(odds[1] / odds.sum(), abs=0.02)
 
 
+FROM_MODEL = "method='importance' draws from the model itself.*leave supports out"
+
+
 @pytest.mark.parametrize(
     ("model", "settings", "error", "message"),
     [
@@ -189,6 +206,10 @@ def test_auto_takes_importance_sampling_where_a_choice_is_discrete():
         (untold, dict(method="smc"), ValueError, "pass supports={'middle': ...}"),
         (untold, dict(supports={"middle": "reel"}), ValueError, "must be one of .*got 'reel'"),
         (untold, dict(supports={"muddle": "real"}), ValueError, "the open choices are 'middle'"),
+        (untold, dict(method="importance", supports={"middle": "real"}), ValueError, FROM_MODEL),
+        (assigned, dict(supports={"means": "real"}), ValueError, f"'z' is discrete.*{FROM_MODEL}"),
+        (told, dict(method="smc", supports={"middle": (-1, 9)}), ValueError, r"'middle'\] \(\(-1"),
+        (told, dict(method="smc", supports={"middle": "ordered"}), ValueError, "'ordered'.*nuts"),
         (untold, dict(method="vi"), ValueError, "method must be one of"),
         (untold, dict(n_chains=0), ValueError, "n_chains must be above zero"),
     ],
@@ -196,6 +217,14 @@ def test_auto_takes_importance_sampling_where_a_choice_is_discrete():
 def test_what_cannot_be_sampled_is_refused(model, settings, error, message):
     with pytest.raises(error, match=message):
         sample(model, {"x": 1.0}, **settings)
+
+
+def test_which_supports_the_prior_keeps_to():
+    for kept in ({"width": "positive"}, {"share": (0, 3)}, {"middle": (-9, 12)}, {}):
+        assert strays(posterior_target(told, (), {"x": 1.0}, kept)) == []
+    for word in ("positive", "ordered"):
+        broken = {"middle": word, "width": "positive", "share": "unit"}
+        assert strays(posterior_target(told, (), {"x": 1.0}, broken)) == ["middle", "share"]
 
 
 def test_constraints_are_checked():

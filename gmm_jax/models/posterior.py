@@ -19,6 +19,10 @@ from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
 
 PROBES = 3
 """So many draws from the prior tell whether a support depends on other choices."""
+TRIALS = 1000
+"""So many tell whether the prior keeps to supports that somebody declared."""
+ROUNDING = 1e-5
+"""By so much of its width a value may lie outside an interval."""
 
 
 @pytree
@@ -138,6 +142,36 @@ def from_prior(key: Array, target: PosteriorTarget) -> tuple[dict[Path, Array], 
     model, args = target.model, target.args
     trace, weight = seed(lambda: model.generate(target.constraints, *args))(key)
     return position_of(trace.get_choices(), target), weight
+
+
+def strays(target: PosteriorTarget) -> list[str]:
+    """Names of the choices whose draws from the model don't all lie within their supports."""
+    return [_name(path) for path, outside in _outside(target).items() if outside]
+
+
+@jax.jit
+def _outside(target: PosteriorTarget) -> dict[Path, Array]:
+    def one(key: Array) -> dict[Path, Array]:
+        trace, _ = seed(lambda: target.model.generate(target.constraints, *target.args))(key)
+        supports = {p: s for p, s in target.supports.items() if isinstance(s, Support)}
+        return {p: _beyond(_at(trace.get_choices(), p), s) for p, s in supports.items()}
+
+    found = jax.vmap(one)(jax.random.split(jax.random.key(0), TRIALS))
+    return jax.tree.map(jnp.any, found)
+
+
+def _beyond(value: Array, support: Support) -> Array:
+    """Whether values lie outside an interval, or don't ascend where they should."""
+    share = (value - support.low) / support.width
+    match support.word:
+        case "positive":
+            return jnp.any(share < 0)
+        case "unit":
+            return jnp.any(jnp.abs(share - 0.5) > 0.5 + ROUNDING)
+        case "ordered":
+            return jnp.any(jnp.diff(share) < 0)
+        case _:
+            return jnp.zeros((), bool)
 
 
 def has_parts(target: PosteriorTarget) -> bool:
