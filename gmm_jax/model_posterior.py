@@ -110,9 +110,7 @@ class ModelPosterior(Savable):
         problems = []
         if not self.r_hat <= AGREE:
             problems.append(
-                f"the chains do not agree (R-hat {self.r_hat:.2f}): draw more (n_warmup, n_draws); "
-                f"where components can swap names, give them an order, as in "
-                f"supports={{'means': 'ordered'}}; where modes compete, use method='smc'"
+                f"the chains do not agree (R-hat {self.r_hat:.2f}): draw more (n_warmup, n_draws)"
             )
         if not self.ess >= FEWEST:
             problems.append(

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from gmm_jax import diagnostics, importance, nuts
 from gmm_jax._progress import telling
 from gmm_jax._warnings import warn
+from gmm_jax.convergence import AGREE
 from gmm_jax.importance import ImportanceSample
 from gmm_jax.model_posterior import ModelPosterior
 
@@ -24,6 +25,10 @@ REMEDY = (
     "(models.marginal_mixture), or use gmm_jax.fit for a plain mixture."
 )
 FROM_THE_MODEL = "method='importance' draws from the model itself, which supports don't change"
+OTHER_WAYS = (
+    " Where components can swap names, give them an order, as in supports={'means': 'ordered'}; "
+    "where modes compete, use method='smc'."
+)
 METHODS = ("auto", "nuts", "smc", "importance")
 PARTICLES = {"importance": 20_000, "smc": 4_000}
 TRIES = 64
@@ -108,11 +113,13 @@ def sample(
         return _by_smc(key, target, n_tempered, n_draws, progress, why)
     posterior = _by_nuts(key, target, n_chains, n_draws, n_warmup, accept, progress, why)
     problem = posterior.verdict()
-    if problem and asked == "auto" and not _why_not_smc(target, supports):
-        why = f"since NUTS did not do ({problem.partition(':')[0]})"
-        return _by_smc(key, target, n_tempered, n_draws, progress, why)
     if problem:
-        warn(f"The No-U-Turn sampler is not to be trusted yet: {problem}")
+        barred = _why_not_smc(target, supports)
+        if asked == "auto" and not barred:
+            why = f"since NUTS did not do ({problem.partition(':')[0]})"
+            return _by_smc(key, target, n_tempered, n_draws, progress, why)
+        ways = f" {barred}." if barred else OTHER_WAYS if not posterior.r_hat <= AGREE else ""
+        warn(f"The No-U-Turn sampler is not to be trusted yet: {problem}{ways}")
     return posterior
 
 

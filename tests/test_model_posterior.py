@@ -219,6 +219,27 @@ def test_what_cannot_be_sampled_is_refused(model, settings, error, message):
         sample(model, {"x": 1.0}, **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        (dict(method="nuts"), "give them an order, .*use method='smc'.$"),
+        (
+            dict(supports={"middle": "ordered"}),
+            r"draw more \(n_draws\)\. method='smc' can't .*\['middle'\] \('ordered'\)\.$",
+        ),
+    ],
+)
+def test_chains_too_short_are_told_what_can_be_done(settings, advice):
+    @gen
+    def pair():
+        middle = site(IndependentNormal(jnp.zeros(2), jnp.ones(2))) @ "middle"
+        normal(middle.sum(), 1.0) @ "x"
+
+    with pytest.warns(FitWarning, match=advice):
+        posterior = sample(pair, {"x": 1.0}, n_chains=2, n_draws=20, n_warmup=5, **settings)
+    assert posterior.method == "nuts"
+
+
 def test_which_supports_the_prior_keeps_to():
     for kept in ({"width": "positive"}, {"share": (0, 3)}, {"middle": (-9, 12)}, {}):
         assert strays(posterior_target(told, (), {"x": 1.0}, kept)) == []
