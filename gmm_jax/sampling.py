@@ -81,8 +81,8 @@ def sample(
 
     Raises:
         AddressError: an address that the model doesn't have; the nearest one is named.
-        ValueError: a value of the wrong shape; a method that can't take an open choice, which is
-            discrete or whose support is not known, or that can't keep to `supports`.
+        ValueError: a value of the wrong shape, NaN or infinite; a method that can't take an open
+            choice, which is discrete or whose support is not known, or can't keep to `supports`.
 
     Warns:
         FitWarning: chains that don't agree, draws that diverged, or few that count.
@@ -304,7 +304,7 @@ def importance_resample(
 
     Raises:
         AddressError: an address that the model doesn't have; the nearest one is named.
-        ValueError: a value of the wrong shape.
+        ValueError: a value of the wrong shape, NaN or infinite.
 
     Warns:
         FitWarning: so few particles count that the draws mean little.

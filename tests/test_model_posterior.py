@@ -255,6 +255,19 @@ def test_constraints_are_checked():
         sample(untold, {"x": 1.0, "middle": 0.0}, supports={})
 
 
+@pytest.mark.parametrize("method", ["auto", "nuts", "smc", "importance"])
+def test_constraints_that_are_no_numbers_are_named(method):
+    def refused(error, message, x, **known):
+        with pytest.raises(error, match=message):
+            sample(shifted, {"x": x, **known}, args=(3.0,), method=method)
+
+    lost = [0.0, np.nan, 1.0, -np.inf, 2.0, 3.0]
+    refused(ValueError, r"'x' has 2 NaN or infinite entries, the first at \[1\]", lost)
+    refused(ValueError, "'place/centre' has 1 NaN", DATA, place={"centre": np.nan})
+    refused(TypeError, r"'x' must be numbers, got \['a', 'a'", ["a"] * 6)
+    refused(TypeError, "'x' must be numbers", [[0.0], [1.0, 2.0]])
+
+
 @pytest.mark.slow
 def test_the_parts_of_the_density_are_those_of_prior_and_likelihood(x64):
     """Also for sites under `.vmap`, whose densities SciPy knows."""

@@ -162,6 +162,8 @@ def vector():
     [
         (weighing, {"y": 1.0}, None, AddressError, "no address 'y'; the nearest is"),
         (weighing, {"x": [1.0, 2.0]}, None, ValueError, r"'x' must have shape \(\), got \(2,\)"),
+        (weighing, {"x": np.nan}, None, ValueError, "'x' has 1 NaN or infinite entries: leave"),
+        (weighing, {"x": "a"}, None, TypeError, "the value at 'x' must be numbers, got 'a'"),
         (weighing, {"x": 1.0}, mistyped, AddressError, "proposal.* no address 'maen'.*'mean'"),
         (weighing, {"x": 1.0}, known_already, AddressError, "proposes what is constrained: 'x'"),
         (weighing, {"x": 1.0}, three_means, ValueError, r"proposal.*shape \(\), got \(3,\)"),

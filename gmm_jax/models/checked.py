@@ -8,9 +8,12 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from genjax import GFI, Pytree, Selection, Tr, Trace, get_choices
 from genjax.core import ComplSel, DictSel, InSel, OrSel, StrSel, TupleSel, handler_stack
 from jax import Array
+
+from gmm_jax._pytree import is_concrete
 
 type Path = tuple[str, ...]
 
@@ -163,6 +166,7 @@ def conform(given: Any, expected: Any) -> Any:
     Raises:
         AddressError: an address that `expected` does not have.
         ValueError: a value of another shape.
+        TypeError: a value that is not a number.
     """
 
     def walk(given: Any, expected: Any, path: Path) -> Any:
@@ -187,8 +191,31 @@ def conform(given: Any, expected: Any) -> Any:
     return walk(get_choices(given), expected, ())
 
 
+def finite(known: Any) -> Any:
+    """Check that known choices have density: no model here takes NaN for a missing value.
+
+    Raises:
+        ValueError: NaN or infinite entries, unless a tracer hides them.
+    """
+    for path, value in jax.tree.leaves_with_path(known):
+        if is_concrete(value) and not (sound := np.isfinite(value)).all():
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            first = np.argwhere(~sound)[0].tolist()
+            raise ValueError(
+                f"the value at {name!r} has {(~sound).sum()} NaN or infinite entries"
+                f"{f', the first at {first}' if first else ''}: leave them out, here and in the "
+                f"model."
+            )
+    return known
+
+
 def _shaped(path: Path, wanted: jax.ShapeDtypeStruct, value: Any) -> Array:
-    array = jnp.asarray(value)
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"the value at {_written(path)} must be numbers, got {value!r:.60}."
+        ) from error
     if array.shape != wanted.shape:
         raise ValueError(
             f"the value at {_written(path)} must have shape {wanted.shape}, got {array.shape}."

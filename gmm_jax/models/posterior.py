@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax._pytree import pytree, static
-from gmm_jax.models.checked import Checked, Path, checked, conform, listed, paths
+from gmm_jax.models.checked import Checked, Path, checked, conform, finite, listed, paths
 from gmm_jax.models.target import _joined, _without
 from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
 
@@ -64,13 +64,13 @@ def posterior_target(
         AddressError: an address that the model doesn't have.
         UnsuitedError: an open choice is discrete, has an unknown support, or one that depends on
             other choices.
-        ValueError: a value of the wrong shape; no choice is open.
+        ValueError: a value of the wrong shape, NaN or infinite; no choice is open.
     """
     model = checked(model)
     expected = model.expected(*args)
     if not isinstance(expected, dict):
         raise TypeError("the model has no addresses: write one with @gen that has this site.")
-    constraints = conform(constraints, expected)
+    constraints = finite(conform(constraints, expected))
     open_paths = paths(_without(expected, constraints))
     if not open_paths:
         raise ValueError("constraints fix every choice of the model: leave one open to infer.")

@@ -9,7 +9,7 @@ from jax import Array
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from gmm_jax.models.checked import AddressError, Checked, checked, conform, listed, paths
+from gmm_jax.models.checked import AddressError, Checked, checked, conform, finite, listed, paths
 
 
 def importance_target(
@@ -41,7 +41,8 @@ def importance_target(
     Raises:
         AddressError: a constraint, or a choice of the proposal, has an address that the model does
             not have; or the proposal proposes what is constrained.
-        ValueError: a value of the wrong shape; a log density that is not one number.
+        ValueError: a value of the wrong shape, NaN or infinite; a log density that is not one
+            number.
         TypeError: `model` is not a generative function with addresses.
 
     Example:
@@ -64,7 +65,7 @@ def importance_target(
     expected = model.expected(*args)
     if not isinstance(expected, dict):
         raise TypeError("the model has no addresses: write one with @gen that has this site.")
-    constraints = conform(constraints, expected)
+    constraints = finite(conform(constraints, expected))
     if proposal is not None:
         _check_proposal(proposal.expected(*proposal_args), expected, constraints)
     draw = Partial(_draw, model, args, constraints, proposal, proposal_args)
