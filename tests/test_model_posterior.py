@@ -195,6 +195,12 @@ def test_auto_takes_importance_sampling_where_a_choice_is_discrete():
     assert posterior.draws["z"].mean() == pytest.approx(odds[1] / odds.sum(), abs=0.02)
 
 
+@gen
+def rows():
+    mean = normal.vmap(in_axes=(0, None))(jnp.zeros(3), 1.0) @ "mean"
+    normal(mean.sum(), 1.0) @ "x"
+
+
 FROM_MODEL = "method='importance' draws from the model itself.*leave supports out"
 
 
@@ -210,6 +216,7 @@ FROM_MODEL = "method='importance' draws from the model itself.*leave supports ou
         (assigned, dict(supports={"means": "real"}), ValueError, f"'z' is discrete.*{FROM_MODEL}"),
         (told, dict(method="smc", supports={"middle": (-1, 9)}), ValueError, r"'middle'\] \(\(-1"),
         (told, dict(method="smc", supports={"middle": "ordered"}), ValueError, "'ordered'.*nuts"),
+        (rows, dict(method="nuts"), ValueError, "genjax can't tell the size of a `.vmap`"),
         (untold, dict(method="vi"), ValueError, "method must be one of"),
         (untold, dict(n_chains=0), ValueError, "n_chains must be above zero"),
     ],

@@ -152,6 +152,12 @@ def three_means():
 
 
 @gen
+def three_rows():
+    mean = normal.vmap(in_axes=(0, None))(jnp.zeros(3), 1.0) @ "mean"
+    normal(mean.sum(), 1.0) @ "x"
+
+
+@gen
 def vector():
     mean = normal(0.0, 1.0) @ "mean"
     normal(jnp.full(3, mean), 1.0) @ "x"
@@ -168,6 +174,8 @@ def vector():
         (weighing, {"x": 1.0}, known_already, AddressError, "proposes what is constrained: 'x'"),
         (weighing, {"x": 1.0}, three_means, ValueError, r"proposal.*shape \(\), got \(3,\)"),
         (vector, {"x": np.zeros(3)}, None, ValueError, r"log density has shape \(3,\)"),
+        (three_rows, {"x": 1.0}, None, ValueError, "axis_size=3"),
+        (three_rows, {}, None, ValueError, "axis_size=3"),
         (lambda: None, {}, None, TypeError, "generative function|importance_target"),
         (component_index, {}, None, TypeError, "has no addresses"),
     ],

@@ -2,7 +2,9 @@
 
 import difflib
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -43,11 +45,13 @@ class Checked(GFI):
 
         Raises:
             AddressError: `x` has an address that does not exist.
-            ValueError: a value in `x` has the wrong shape.
+            ValueError: a value in `x` has the wrong shape; all choices under a `.vmap` that has no
+                `axis_size` are left open.
         """
         with _TRACING:
             x = None if x is None else conform(x, self.expected(*args, **kwargs))
-            trace, weight = self.gen_fn.generate(x, *args, **kwargs)
+            with _sizes_asked():
+                trace, weight = self.gen_fn.generate(x, *args, **kwargs)
         return self._own(trace, args, kwargs), _one_number(weight)
 
     def assess(self, x: Any, *args: Any, **kwargs: Any) -> tuple[Array, Any]:
@@ -223,6 +227,20 @@ def _shaped(path: Path, wanted: jax.ShapeDtypeStruct, value: Any) -> Array:
     real = jnp.issubdtype(wanted.dtype, jnp.floating)
     cast = real and not jnp.issubdtype(array.dtype, jnp.floating)
     return array.astype(wanted.dtype) if cast else array
+
+
+@contextmanager
+def _sizes_asked() -> Iterator[None]:
+    """Explain the IndexError of genjax, whose `.vmap` takes its size from choices that are open."""
+    try:
+        yield
+    except IndexError as error:
+        if traceback.extract_tb(error.__traceback__)[-1].name != "find_axis_size":
+            raise
+        raise ValueError(
+            "genjax can't tell the size of a `.vmap` whose choices are all left open: write it, as "
+            "in `normal.vmap(in_axes=(0, None), axis_size=3)`."
+        ) from error
 
 
 def _simulated(gen_fn: GFI, args: tuple, kwargs: dict) -> Any:
