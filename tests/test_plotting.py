@@ -103,3 +103,8 @@ def test_the_prior_is_drawn_beside_the_data(tmp_path):
     prior = gmm_jax.default_prior(ones, 2, gmm_jax.Bernoulli)
     with pytest.raises(ValueError, match="plot_prior draws numbers"):
         gmm_jax.plotting.plot_prior(prior, 2, ones)
+
+
+def test_a_picture_of_no_prior_is_refused():
+    with pytest.raises(TypeError, match=r"must be a MixturePrior .* got 'default'"):
+        gmm_jax.plotting.plot_prior("default", 3, BENTOS)

@@ -274,6 +274,20 @@ def test_kernels_of_another_form():
                          quantities=lambda place, data: place.mean)  # fmt: skip
 
 
+@pytest.mark.parametrize("prior", ["p", None, DirichletNormalGamma])
+def test_a_prior_to_draw_from_is_asked_for(prior):
+    with pytest.raises(TypeError, match=r"prior must be .* got ('p'|None|DirichletNormalGamma)"):
+        check_invariance(place_kernel(0.5, 1.0, 0.5), prior, 1, 3)
+    with pytest.raises(TypeError, match=r"prior must be .* got ('p'|None|DirichletNormalGamma)"):
+        calibrate(coin(1), prior, 1, 3)
+
+
+@pytest.mark.parametrize("fitted", [None, np.zeros((100, 1))])
+def test_fits_of_another_form(fitted):
+    with pytest.raises(TypeError, match=r"fit_function must return .* draws of Mixture .* got"):
+        calibrate(lambda key, data: fitted, COIN, 1, 3, n_replications=20)
+
+
 def test_quantities_that_are_not_numbers():
     def of_draws(place, data):
         return {"root": jnp.sqrt(place.mean)}

@@ -20,16 +20,14 @@ SHOWN = (0.05, 0.95)
 """Of all that is drawn from the prior, at least the part between these quantiles is in sight."""
 
 
-def plot_prior(
-    prior: MixturePrior, n_components: int, data: Any, key: Array | None = None
-) -> np.ndarray:
+def plot_prior(prior: Any, n_components: int, data: Any, key: Array | None = None) -> np.ndarray:
     """Draw data sets that the prior expects to see, below or beside the data at hand.
 
     A prior that is sensible has room for data such as these, and for others that are wider,
     narrower, or elsewhere.
 
     Args:
-        prior: Such as `default_prior(data, n_components)`.
+        prior: A `MixturePrior`, such as `default_prior(data, n_components)`.
         n_components: How many, k.
         data: n points: what is at hand.
         key: Random key; `jax.random.key(0)` if left out.
@@ -39,6 +37,7 @@ def plot_prior(
 
     Raises:
         ImportError: matplotlib is not installed.
+        TypeError: `prior` is not a prior of mixtures.
         ValueError: zeros and ones, or categories, in several columns, which have no such picture.
 
     Example:
@@ -52,6 +51,11 @@ def plot_prior(
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("plot_prior needs matplotlib: pip install 'gmm-jax[plot]'.") from error
+    if not isinstance(prior, MixturePrior):
+        raise TypeError(
+            f"prior must be a MixturePrior such as default_prior(data, {n_components}), "
+            f"got {prior!r}."
+        )
     points = as_points(data, missing=True).astype(np.float64)
     event = points.shape[1:]
     on_line = points[0].size == 1

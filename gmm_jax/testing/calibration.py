@@ -13,7 +13,7 @@ from jax.scipy.special import gammaincc
 from jaxtyping import Int
 
 from gmm_jax.fitting.arguments import whole
-from gmm_jax.testing.quantities import LEVEL, evaluate, label_free, quick
+from gmm_jax.testing.quantities import LEVEL, check_prior, evaluate, label_free, quick
 
 MOST_BINS = 16
 
@@ -120,7 +120,8 @@ def calibrate(
             should be independent: thin chains until they are.
 
     Raises:
-        TypeError: `quantities` returns something other than named scalars.
+        TypeError: `prior` can't be drawn from; a fit returns no mixtures of the prior's form;
+            `quantities` returns something other than named scalars.
         ValueError: a fit has fewer draws than `n_draws`; a quantity is NaN.
 
     Example:
@@ -141,6 +142,7 @@ def calibrate(
     [2] Modrák et al. (2023), "Simulation-based calibration checking for Bayesian computation: the
         choice of test quantities shapes sensitivity".
     """
+    check_prior(prior)
     k, n = whole("n_components", n_components), whole("n_points", n_points)
     n_replications = whole("n_replications", n_replications, 20)
     n_draws = whole("n_draws", n_draws, 3)
@@ -156,7 +158,13 @@ def calibrate(
     ranks = []
     for i, data in enumerate(sets):
         result = fit_function(jax.random.fold_in(fits_key, i), data)
-        draws = _thin(getattr(result, "draws", result), n_draws)
+        drawn = getattr(result, "draws", result)
+        if jax.tree.structure(drawn) != jax.tree.structure(truths):
+            raise TypeError(
+                f"fit_function must return a PosteriorFit, or draws of {type(truths).__name__} as "
+                f"the prior gives them, got {type(result).__name__}."
+            )
+        draws = _thin(drawn, n_draws)
         both = jax.tree.map(lambda a, b, i=i: np.concatenate([a[i : i + 1], b]), truths, draws)
         values = jax.device_get(measure(both, jnp.asarray(data)))
         ranks.append({name: _rank(name, value, ties) for name, value in values.items()})

@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax.fitting.arguments import whole
-from gmm_jax.testing.quantities import LEVEL, evaluate, every_parameter, quick
+from gmm_jax.testing.quantities import LEVEL, check_prior, evaluate, every_parameter, quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,8 @@ def check_invariance(
         The deviations: `passed` sums them up, and `print` shows them.
 
     Raises:
-        TypeError: the kernel or `quantities` returns something of another form.
+        TypeError: `prior` can't be drawn from; the kernel or `quantities` returns something of
+            another form.
         ValueError: quantities of draws from the prior are NaN.
 
     Example:
@@ -116,6 +117,7 @@ def check_invariance(
 
     [1] Geweke (2004), "Getting it right: joint distribution tests of posterior simulators".
     """
+    check_prior(prior)
     k, n = whole("n_components", n_components), whole("n_points", n_points)
     n_chains, n_steps = whole("n_chains", n_chains, 50), whole("n_steps", n_steps)
     key = jax.random.key(0) if key is None else key

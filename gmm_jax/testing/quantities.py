@@ -44,6 +44,16 @@ def label_free(mixture: Mixture, data: Float[Array, "n ..."]) -> dict[str, Array
     return values | {f"leading parameter, rank {j}": value for j, value in enumerate(leading)}
 
 
+def check_prior(prior: Any) -> None:
+    """Raise TypeError unless parameters can be drawn from `prior`."""
+    if isinstance(prior, type) or not callable(getattr(prior, "sample", None)):
+        given = prior.__name__ if isinstance(prior, type) else repr(prior)
+        raise TypeError(
+            f"prior must be a prior of mixtures such as DirichletNormalGamma(...), or another "
+            f"object whose sample(key, n_components, event_shape) draws them, got {given}."
+        )
+
+
 def evaluate(
     quantities: Any, mixture: Any, data: Float[Array, "n ..."]
 ) -> dict[str, Float[Array, ""]]:
