@@ -12,7 +12,7 @@ from gmm_jax import em
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax._sets import Sets
-from gmm_jax.families.kinds import named
+from gmm_jax.families.kinds import named, with_known
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.results import PointFit
@@ -41,6 +41,8 @@ class ManyFits(Savable):
     """(s,); `em.MEANING` says what each number means."""
     n_steps: np.ndarray
     """EM steps of the run that was kept, (s,)."""
+    fixed: dict[str, np.ndarray] | None = None
+    """What was known of each, by name, in the data's unit; NaN where free."""
 
     def __len__(self) -> int:
         return len(self.status)
@@ -66,6 +68,7 @@ class ManyFits(Savable):
             history=history,
             restarts=None,
             limits=self.limits,
+            fixed=self.fixed,
         )
 
     @functools.cached_property
@@ -74,7 +77,7 @@ class ManyFits(Savable):
         with jax.enable_x64(True):
             exact = jax.tree.map(lambda a: jnp.asarray(a, np.float64), self.inside.components)
             moved = jax.vmap(lambda c, centre, unit: c.affine(centre, unit))(exact, *self.frame)
-            moved = jax.tree.map(np.asarray, moved)
+            moved = with_known(jax.tree.map(np.asarray, moved), self.fixed)
         dtype = self.inside.weights.dtype
         components = jax.tree.map(lambda a: jnp.asarray(a.astype(dtype)), moved)
         return rebuild(Mixture, weights=jnp.asarray(self.inside.weights), components=components)

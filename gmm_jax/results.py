@@ -3,7 +3,7 @@
 import functools
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from gmm_jax._checks import reached
 from gmm_jax._data import Frame, as_points, float_dtype
 from gmm_jax._numerics import log_sum_exp, safe_log
 from gmm_jax._pytree import rebuild
+from gmm_jax.families.kinds import with_known
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
 from gmm_jax.saving import Savable
@@ -38,6 +39,8 @@ class Result(Savable, ABC):
     """What was chosen, and why."""
     inside: Mixture
     """The mixture, or draws of it, in centred and scaled units."""
+    fixed: dict[str, np.ndarray] | None = field(default=None, kw_only=True)
+    """What was known, by name, in the data's unit; NaN where free."""
 
     def log_joint(self, data: Any = None) -> Float[Array, "... k"]:
         """Log of the share of each component times its density, at old or new points."""
@@ -124,9 +127,10 @@ class Result(Savable, ABC):
         return self.frame.enter(points, float_dtype(self.inside.weights)), batch
 
     def _outside(self) -> Mixture:
-        """The mixture, or draws, in the data's unit, computed in float64."""
+        """The mixture, or draws, in the data's unit, computed in float64; fixed values as given."""
         exact = jax.tree.map(lambda a: np.asarray(a, np.float64), self.inside.components)
         components = exact.affine(self.frame.centre, self.frame.unit)
+        components = with_known(components, self.fixed)
         dtype = float_dtype(self.inside.weights)
         components = jax.tree.map(lambda a: jnp.asarray(a, dtype), components)
         weights = jnp.asarray(self.inside.weights, dtype)

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gmm_jax import Bernoulli, DirichletNormalGamma, FitWarning, Normal, em, fit
+import gmm_jax
+from gmm_jax import (
+    Bernoulli,
+    DirichletNormalGamma,
+    FitWarning,
+    Normal,
+    em,
+    fit,
+    fit_chunks,
+    fit_many,
+)
 from gmm_jax.fitting import point
 
 BENTOS_LOG_LIKELIHOOD = -54.2373
@@ -232,6 +242,22 @@ def test_known_weights_and_scales(bentos):
 def test_a_known_scale_makes_equal_points_a_fair_question():
     result = fit([5.0, 5.0, 5.0], 1, fixed={"scales": 1.0})
     np.testing.assert_allclose(result.mixture.components.means, [5])
+
+
+@pytest.mark.filterwarnings("ignore:the chains do not agree")
+def test_what_is_fixed_comes_back_as_it_was_given(tmp_path):
+    """Not by way of centred and scaled units, nor from a file; rounded to the result's dtype."""
+    data = two_clusters().astype(np.float32)
+    known = {"means": [0, np.nan], "scales": [np.nan, 0.3]}
+    point = fit(data, 2, fixed=known)
+    many = fit_many([data, data[:40]], 2, fixed=known)
+    drawn = fit(data, 2, fixed=known, prior="default", method="gibbs", n_chains=2, n_draws=100)
+    drawn.save(tmp_path / "drawn.npz")
+    again = gmm_jax.load(tmp_path / "drawn.npz")
+    mixtures = [point.mixture, fit_chunks([data], 2, fixed=known).mixture, many[1].mixture]
+    for mixture in [*mixtures, many.mixtures, drawn.draws, again.draws]:
+        assert np.all(mixture.components.means[..., 0] == 0)
+        assert np.all(mixture.components.scales[..., 1] == np.float32(0.3))
 
 
 # What can go wrong, and what is then said.

@@ -35,6 +35,16 @@ def filled(kind: Any, k: int, event: tuple[int, ...], values: dict[str, np.ndarr
     return jax.tree.unflatten(jax.tree.structure(empty), leaves)
 
 
+def with_known(components: Any, known: dict[str, np.ndarray] | None) -> Any:
+    """Components of one mixture, or of many, with the named values wherever these are numbers."""
+    known = known or {}
+    leaves = [
+        np.where(np.isnan(known[name]), leaf, known[name]) if name in known else leaf
+        for name, leaf in named(components).items()
+    ]
+    return jax.tree.unflatten(jax.tree.structure(components), leaves)
+
+
 def harmless(kind: Any, k: int, event: tuple[int, ...]) -> Any:
     """k components with parameters that are allowed."""
     half, one = np.full((k, *event), 0.5), np.ones(())

@@ -123,7 +123,7 @@ def fit_many(
     _warn(result.status, n_restarts)
     named = setting.are_named(known, sharing)
     reason = f"Maximum likelihood by EM, the best of {n_restarts} starts for each."
-    return result.conclude(sets, limits, setting.count_free(limits, chosen), named, reason)
+    return result.conclude(sets, known, limits, setting.count_free(limits, chosen), named, reason)
 
 
 class _Job:
@@ -272,7 +272,13 @@ class _Found:
         self.status[where], self.steps[where] = status[better], steps[better]
 
     def conclude(
-        self, sets: Sets, limits: Limits, n_parameters: int, named: bool, reason: str
+        self,
+        sets: Sets,
+        known: dict[str, np.ndarray],
+        limits: Limits,
+        n_parameters: int,
+        named: bool,
+        reason: str,
     ) -> ManyFits:
         return ManyFits(
             sets=sets,
@@ -284,6 +290,7 @@ class _Found:
             limits=limits,
             status=self.status,
             n_steps=self.steps,
+            fixed=known,
         )
 
 

@@ -122,6 +122,7 @@ def fit_point(
         restarts=outside,
         limits=limits,
         prior=inside_prior,
+        fixed=known,
     )
 
 

@@ -50,6 +50,7 @@ def fit_shares(
         history=np.array([log_likelihood / counts.sum()]),
         restarts=None,
         limits=Limits(held, np.zeros((), dtype)),
+        fixed=known,
     )
 
 

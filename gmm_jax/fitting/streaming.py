@@ -128,6 +128,7 @@ def fit_chunks(
         history=found.history - volume / seen.size,
         restarts=restarts,
         limits=job.limits,
+        fixed=job.known,
         size=seen.size,
         statistics=statistics,
         about=mixture,
