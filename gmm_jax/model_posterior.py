@@ -125,4 +125,4 @@ class ModelPosterior(Savable):
 
 
 def _row(name: str, cells: list[str]) -> str:
-    return f"{name:<16}" + "".join(f"{cell:>10}" for cell in cells)
+    return f"{name:<16}" + "".join(f"{cell:>12}" for cell in cells)

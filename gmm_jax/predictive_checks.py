@@ -39,13 +39,13 @@ class PredictiveCheck:
 
     def __str__(self) -> str:
         width = max(map(len, self.observed)) + 2
-        heads = "".join(f"{head:>12}" for head in ("data", "5 %", "median", "95 %", "above"))
+        heads = "".join(f"{head:>13}" for head in ("data", "5 %", "median", "95 %", "above"))
         lines = [" " * width + heads]
         for name, own in self.observed.items():
             low, middle, high = np.quantile(self.replicated[name], (0.05, 0.5, 0.95))
             lines.append(
-                f"{name:{width}}{own:>12.5g}{low:>12.5g}{middle:>12.5g}{high:>12.5g}"
-                f"{self.pvalues[name]:>12.3f}"
+                f"{name:{width}}{own:>13.5g}{low:>13.5g}{middle:>13.5g}{high:>13.5g}"
+                f"{self.pvalues[name]:>13.3f}"
             )
         return "\n".join(
             [

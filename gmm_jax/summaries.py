@@ -20,14 +20,11 @@ SAME = 1e-4
 def describe_point(fit: "PointFit") -> str:
     """Components, one a line, then the fit and how it was reached."""
     columns = _columns(fit.mixture)
+    cells = {name: [f"{value:.6g}" for value in values] for name, values in columns.items()}
     lines = [
         fit.reason,
         "",
-        _row("component", columns),
-        *(
-            _row(str(i), {name: f"{values[i]:.6g}" for name, values in columns.items()})
-            for i in range(fit.mixture.n_components)
-        ),
+        *_table(cells),
         "",
         f"log likelihood {fit.log_likelihood:.4f}, {fit.n_parameters} free parameters, "
         f"BIC {fit.bic:.4f}, AIC {fit.aic:.4f}",
@@ -92,11 +89,8 @@ def _trust(fit: "PosteriorFit") -> list[str]:
 def table_of_draws(draws: Mixture) -> list[str]:
     """Components, one a line, with 95 % intervals."""
     columns = _columns(draws, draws=True)
-    lines = [_row("component", columns, width=30)]
-    for i in range(draws.weights.shape[1]):
-        cells = {name: _interval(values[:, i]) for name, values in columns.items()}
-        lines.append(_row(str(i), cells, width=30))
-    return [*lines, "posterior mean [95 % interval]"]
+    cells = {name: [_interval(own) for own in values.T] for name, values in columns.items()}
+    return [*_table(cells, width=30), "posterior mean [95 % interval]"]
 
 
 def frame_of_point(mixture: Mixture) -> Any:
@@ -179,10 +173,14 @@ def _interval(draws: np.ndarray) -> str:
     return f"{draws.mean():.5g} [{low:.5g}, {high:.5g}]"
 
 
-def _row(first: str, cells: dict[str, str] | dict[str, np.ndarray], width: int = 14) -> str:
-    texts = [cell if isinstance(cell, str) else name for name, cell in cells.items()]
-    wide = [max(width, len(name) + 2) for name in cells]
-    return f"{first:<10}" + "".join(f"{t:>{w}}" for t, w in zip(texts, wide, strict=True))
+def _table(columns: dict[str, list[str]], width: int = 14) -> list[str]:
+    """Lines of right-aligned columns, each at least so wide, with two blanks or more between."""
+    k = len(next(iter(columns.values())))
+    lines = [f"{first:<10}" for first in ("component", *range(k))]
+    for name, cells in columns.items():
+        wide = max(width, 2 + max(map(len, (name, *cells))))
+        lines = [f"{line}{cell:>{wide}}" for line, cell in zip(lines, (name, *cells), strict=True)]
+    return lines
 
 
 def _naming(fit: "PosteriorFit") -> str:

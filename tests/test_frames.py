@@ -1,13 +1,14 @@
 """Results as pandas data frames, against the parameters themselves and NumPy's quantiles."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
 import pytest
 
 import gmm_jax
-from gmm_jax import fit
+from gmm_jax import fit, summaries
 
 
 def test_components_of_a_point_estimate():
@@ -34,6 +35,16 @@ def test_draws_have_intervals_where_they_are_honest(draws_by_hand):
     np.testing.assert_array_equal(draws_by_hand.relabel("order").to_frame(0.8), frame)
     with pytest.raises(ValueError, match="mass must be between 0 and 1, got 1"):
         draws_by_hand.to_frame(mass=1)
+
+
+def test_printed_columns_stand_apart_however_wide(draws_by_hand):
+    far = draws_by_hand.frame._replace(centre=np.array(-1e-9 / 3), unit=np.array(1e-9 / 3))
+    for result in (draws_by_hand, dataclasses.replace(draws_by_hand, frame=far)):
+        head, *rows = summaries.table_of_draws(result.draws)[:-1]
+        cells = [re.split(r"  +", row) for row in rows]
+        assert head.split() == ["component", "weights", "means", "scales"]
+        assert all(len(row) == 4 for row in cells)
+        assert len({len(row) for row in (head, *rows)}) == 1
 
 
 def test_draws_that_mean_nothing_have_no_frame(draws_by_hand):
