@@ -63,6 +63,15 @@ def test_what_is_equal_and_who_says_so(bentos):
     assert "data holds the value 498 3 times" in str(problem)
     assert "least_scale" in str(problem)
     assert "such as 1" in str(problem)
+    # What the data were rounded to, in either precision; the smallest gap where that does not show.
+    odd = [0.2, 0.2, 0.2, 1 / 3, np.pi]
+    for own, width in (
+        ([5, 5, 5, 7.1, 9.3], "0.1"), ([-1.5, -1.5, -1.5, 0, 2], "0.5"), (odd, "0.133"),
+        ([0.1 + 0.2, 0.3, 0.3, 0.3, 7e4 + 0.3], "0.1"), ([20, 20, 20, 27, 34], "1"),
+    ):  # fmt: skip
+        for precision in (np.float32, np.float64):
+            problem = str(prior.improper(np.array(own, precision), np.ones(5), 2))
+            assert f"such as {width}, to the prior" in problem
     # The smallest shape of any component decides, column by column; NaN equals nothing.
     table = np.array([[1.0, np.nan], [1.0, np.nan], [1.0, np.nan], [2.0, 5.0], [3.0, 6.0]])
     for shape, found in (([3.0, 2.0], True), ([3.0, 2.5], False), ([[2.5, 0.1]], False)):

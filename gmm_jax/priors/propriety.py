@@ -8,6 +8,7 @@ value. So is that of a mixture, in which any points may be all that one componen
 """
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def spike(
         of = f"column {j} of data" if event else "data"
         value = mean[worst] if held[worst] else values[counts.argmax()]
         who = "a component whose mean is held there" if held[worst] else "a component"
-        width = f", such as {np.diff(values).min():.3g}" if len(values) > 1 else ""
+        width = f", such as {_width(values):.3g}" if len(values) > 1 else ""
         helps = remedy or (
             f"Pass least_scale, the width to which the data were rounded{width}, to the prior; or "
             f"a shape above {a[worst] + excess[worst]:g}; or NormalInverseGamma, which keeps away "
@@ -120,3 +121,13 @@ def common_spike(
                 f"rate_shape above {extra / 2:g}, or NormalInverseGamma, which keeps away from 0."
             )
     return None
+
+
+def _width(values: Float[np.ndarray, "m"]) -> float:
+    """The largest number that all values are multiples of; the smallest gap where none shows."""
+    digits = 7 if values.dtype == np.float32 else 15
+    written = [Fraction(format(value, f".{digits}g")) for value in values.tolist()]
+    scale = math.lcm(*(number.denominator for number in written))
+    width = math.gcd(*(int(number * scale) for number in written)) / scale
+    seen = width > 10.0 ** (1 - digits) * np.abs(values).max()
+    return width if seen else float(np.diff(values).min())
