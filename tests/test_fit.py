@@ -160,7 +160,12 @@ BAD = {
         ValueError,
         r"fixed\['weights'\] must be shares",
     ),
-    "fixed scales": ((X, 2), {"fixed": {"scales": -1.0}}, ValueError, "scales must be above zero"),
+    "fixed scales": (
+        (X, 2),
+        {"fixed": {"scales": [-1, np.nan]}},
+        ValueError,
+        r"scales must be above zero, got fixed=\{'scales': \[-1, nan\]\}",
+    ),
     "marbles of two": (([0, 1, 2], 2), {"family": Bernoulli}, ValueError, "must be 0 or 1"),
     "rows needed": ((X, 2), {"family": MultivariateNormal}, ValueError, "must be rows of features"),
 }

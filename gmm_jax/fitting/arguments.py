@@ -148,7 +148,7 @@ def as_fixed(
         known[name] = np.broadcast_to(value, shape)
     if "weights" in known and np.isfinite(known["weights"]).any():
         check_fixed_weights(known["weights"])
-    _check_fixed_components(known, family, k, event)
+    _check_fixed_components(fixed, known, family, k, event)
     return known
 
 
@@ -221,7 +221,7 @@ def check_fixed_weights(weights: np.ndarray) -> None:
 
 
 def _check_fixed_components(
-    known: dict[str, np.ndarray], family: Any, k: int, event: tuple[int, ...]
+    fixed: Any, known: dict[str, np.ndarray], family: Any, k: int, event: tuple[int, ...]
 ) -> None:
     """Let the family check what is known, with harmless values in place of the rest."""
     if not set(known) - {"weights"}:
@@ -231,7 +231,11 @@ def _check_fixed_components(
         np.where(np.isnan(known[name]), leaf, known[name]) if name in known else leaf
         for name, leaf in kinds.named(blanks).items()
     ]
-    kinds.check_values(jax.tree.unflatten(jax.tree.structure(blanks), complete))
+    try:
+        kinds.check_values(jax.tree.unflatten(jax.tree.structure(blanks), complete))
+    except ValueError as error:  # which shows the harmless values, too
+        rule, _, _ = str(error).partition(", got ")
+        raise ValueError(f"{rule.rstrip('.')}, got fixed={fixed!r}.") from None
 
 
 def as_start(start: Any, family: Any, n: int, k: int, event: tuple[int, ...]) -> Any:
