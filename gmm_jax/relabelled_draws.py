@@ -37,6 +37,12 @@ class Relabelled:
         refuse(self.doubt)
         return "\n".join([*table_of_draws(self.draws), f"labels by {self.method!r}"])
 
+    def __str__(self) -> str:
+        """The table, or why there is none."""
+        if self.told_apart:
+            return self.summary()
+        return f"labels by {self.method!r} don't tell components apart: {self.doubt}"
+
     def to_frame(self, mass: float | int = 0.95) -> Any:
         """The same as a pandas data frame; see `PosteriorFit.to_frame`."""
         return frame_of_draws(self.draws, self.doubt, mass)

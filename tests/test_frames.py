@@ -51,6 +51,9 @@ def test_draws_that_mean_nothing_have_no_frame(draws_by_hand):
     alike = jax.tree.map(lambda a: np.stack([a[:, 1], a[:, 1]], 1), draws_by_hand.inside)
     alike.components.means.sort(1)
     doubtful = dataclasses.replace(draws_by_hand, inside=alike)
+    named = draws_by_hand.relabel("order")
+    assert str(named) == named.summary()
+    assert str(doubtful.relabel("order")).endswith(f"don't tell components apart: {doubtful.doubt}")
     for result in (doubtful, doubtful.relabel("order")):
         with pytest.raises(ValueError, match=r"no honest table of components.*`density_band`"):
             result.to_frame()
