@@ -1,7 +1,6 @@
 """What sampling the posterior returns: draws, which answer what a point estimate answers."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,7 +246,7 @@ class PosteriorFit(Result):
 
     def check(
         self,
-        statistics: dict[str, Callable[[Any], Any]] | None = None,
+        statistics: Any = None,
         n_replicates: int = 500,
         key: Array | None = None,
     ) -> PredictiveCheck:
@@ -263,6 +262,10 @@ class PosteriorFit(Result):
         Returns:
             Each statistic of the data and of the replicates, and the share of these above it:
             print it for a table.
+
+        Raises:
+            TypeError: statistics that are no functions by name, or that return no number.
+            ValueError: fractional sample weights; a statistic that is NaN of the data.
         """
         asked = statistics, n_replicates, jax.random.key(0) if key is None else key
         return predictive_checks.compare(self.draws, self.data, self.sample_weight, *asked)

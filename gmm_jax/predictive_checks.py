@@ -59,27 +59,55 @@ def compare(
     draws: Mixture,
     data: Any,
     sample_weight: Any,
-    statistics: dict[str, Callable[[Any], Any]] | None,
+    statistics: Any,
     n_replicates: int,
     key: Array,
 ) -> PredictiveCheck:
     """Draw as many points as there are, with the same gaps, again and again.
 
     Raises:
-        ValueError: weights that are no whole numbers.
+        TypeError: statistics that are no functions by name, or that return no number.
+        ValueError: weights that are no whole numbers; a statistic that is NaN of the data.
     """
+    _check_functions(statistics)
     counts = np.asarray(sample_weight)
     if np.any(counts % 1):
         raise ValueError("a data set with fractional sample_weight has no replicates to draw.")
     observed = np.repeat(np.asarray(data), counts.astype(int), 0)
     statistics = statistics or _usual(observed)
+    own = {name: _number(name, statistic, observed) for name, statistic in statistics.items()}
+    for name, value in own.items():
+        if np.isnan(value):
+            raise ValueError(
+                f"statistics[{name!r}] of the data is nan, which compares with nothing: leave out "
+                f"missing values in it, as np.nanmean does."
+            )
     replicates = np.array(_replicates(key, draws, len(observed), n_replicates))
     replicates = np.where(np.isnan(observed), np.nan, replicates)
     found = {
-        name: np.array([float(statistic(each)) for each in replicates])
+        name: np.array([_number(name, statistic, each) for each in replicates])
         for name, statistic in statistics.items()
     }
-    return PredictiveCheck({n: float(f(observed)) for n, f in statistics.items()}, found)
+    return PredictiveCheck(own, found)
+
+
+def _check_functions(statistics: Any) -> None:
+    named = statistics is None or (
+        isinstance(statistics, dict)
+        and all(isinstance(n, str) and callable(f) for n, f in statistics.items())
+    )
+    if not named:
+        raise TypeError(
+            f"statistics must be functions by name, such as {{'mean': np.mean}}, got "
+            f"{statistics!r}."
+        )
+
+
+def _number(name: str, statistic: Callable[[Any], Any], points: np.ndarray) -> float:
+    value = np.asarray(statistic(points))
+    if value.size != 1 or value.dtype.kind not in "biuf":
+        raise TypeError(f"statistics[{name!r}] must return one number, got {value.tolist()!r}.")
+    return float(value.item())
 
 
 def _replicates(key: Array, draws: Mixture, n: int, size: int) -> Array:

@@ -59,6 +59,21 @@ def test_draws_that_mean_nothing_have_no_frame(draws_by_hand):
             result.to_frame()
 
 
+@pytest.mark.parametrize(
+    ("statistics", "error", "match"),
+    [
+        (np.mean, TypeError, r"statistics must be functions by name, such as.*<function mean"),
+        ({"bad": "mean"}, TypeError, r"functions by name.*got \{'bad': 'mean'\}"),
+        ({"ends": lambda x: (x[0], x[0])}, TypeError, r"\['ends'\] must return one number, got \["),
+        ({"none": lambda x: None}, TypeError, r"\['none'\] must return one number, got None"),
+        ({"gap": lambda x: np.nan}, ValueError, r"\['gap'\] of the data is nan.*np\.nanmean"),
+    ],
+)
+def test_statistics_that_compare_nothing_are_named(draws_by_hand, statistics, error, match):
+    with pytest.raises(error, match=match):
+        draws_by_hand.check(statistics)
+
+
 def test_many_fits_have_a_row_each(bentos):
     many = gmm_jax.fit_many([bentos, bentos[:14] + 2], 2)
     frame = many.to_frame()
