@@ -48,7 +48,7 @@ class ImportanceSample(NamedTuple):
     """Standard error of `log_evidence`, in nats."""
     effective_sample_size: Float[Array, ""]
     pareto_k: Float[Array, ""]
-    """Above 0.7 the weights cannot be trusted."""
+    """Above 0.7 the weights cannot be trusted, unless many particles count: see `verdict`."""
 
 
 @functools.partial(jax.jit, static_argnames=("propose", "size"))
@@ -110,8 +110,12 @@ def _figures(log_weights: Float[Array, "p"]) -> tuple[Array, ...]:
     )
 
 
-def verdict(sample: ImportanceSample) -> str | None:
-    """Say what is wrong with the weights and what that means; None when all is well."""
+def verdict(sample: Any) -> str | None:
+    """Say what is wrong with the weights and what that means; None when all is well.
+
+    Args:
+        sample: An `ImportanceSample`, or a `PosteriorFit` made of one.
+    """
     size = sample.log_importance_weights.shape[0]
     effective, pareto_k = float(sample.effective_sample_size), float(sample.pareto_k)
     if not (math.isfinite(effective) and effective >= max(100, 0.01 * size)):

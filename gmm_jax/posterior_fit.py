@@ -42,7 +42,8 @@ class PosteriorFit(Result):
     the data point where that is least; chains by autocorrelation, for the quantity in
     `convergence` where that is least."""
     pareto_k: float
-    """Above 0.7 the weights cannot be trusted; NaN for SMC and chains, which have no such."""
+    """Above 0.7 the weights cannot be trusted, unless more than a tenth of the particles count;
+    NaN for SMC and chains, which have no such."""
     log_importance_weights: np.ndarray
     """Of every particle, up to a constant for the unit of the data; else all equal."""
     ordered: bool

@@ -10,11 +10,21 @@ import pytest
 from scipy import special, stats
 
 import gmm_jax
-from gmm_jax import Categorical, Mixture, Normal, Poisson, Product, plotting, relabelling
+from gmm_jax import (
+    Categorical,
+    Mixture,
+    Normal,
+    Poisson,
+    Product,
+    importance,
+    plotting,
+    relabelling,
+)
 from gmm_jax._data import Frame
 from gmm_jax._pytree import rebuild
 from gmm_jax.datasets import BENTOS
 from gmm_jax.evidence import Evidence
+from gmm_jax.plotting.paper import COLOURS
 from gmm_jax.posterior_fit import PosteriorFit
 from gmm_jax.predictive_checks import PredictiveCheck
 from gmm_jax.selection import Selection
@@ -324,6 +334,19 @@ def test_importance_weights_are_sorted_shares(drawn):
     np.testing.assert_allclose(share, expected[np.asarray(rank) - 1], rtol=1e-6)
     text = " ".join(entry.get_text() for entry in ax.get_legend().get_texts())
     assert f"Pareto k {drawn.pareto_k:.2f}" in text
+
+
+@pytest.mark.parametrize(("effective", "colour"), [(250.0, COLOURS[0]), (150.0, COLOURS[1])])
+def test_importance_weights_warn_where_the_verdict_does(drawn, effective, colour):
+    """A large Pareto k is no problem where more than a tenth of 2000 particles count."""
+    heavy = dataclasses.replace(drawn, pareto_k=0.83, effective_sample_size=effective)
+    ax = heavy.plot("importance_weights")
+    (tail,) = [line for line in ax.get_lines() if "Pareto" in str(line.get_label())]
+    assert tail.get_color() == colour
+    problem = importance.verdict(heavy)
+    assert (problem is None) == (effective > 200)
+    note = " ".join(ax.texts[0].get_text().split())
+    assert (problem or "Pareto k is above 0.7, but so many particles count")[1:] in note
 
 
 def test_prior_beside_posterior(drawn):

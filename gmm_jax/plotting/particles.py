@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gmm_jax import importance
 from gmm_jax.diagnostics import TRUSTED
 from gmm_jax.plotting import paper
 from gmm_jax.plotting.paper import COLOURS, GREY, INK
@@ -17,7 +18,8 @@ def importance_weights(result: Any, ax: Any = None) -> Any:
     """Draw the share of each particle in all weight, the largest first, both axes logarithmic.
 
     Where few particles hold most of the weight, the estimates rest on these few. The tail that
-    Pareto k describes is in colour: the steeper, the larger k.
+    Pareto k describes is in colour: the steeper, the larger k. It is orange where the weights
+    cannot be trusted.
 
     Raises:
         TypeError: a point estimate.
@@ -42,15 +44,14 @@ def importance_weights(result: Any, ax: Any = None) -> Any:
     rank = np.arange(1, n + 1)
     drawn = np.unique(np.geomspace(1, n, MOST).astype(int)) - 1
     drawn = drawn[shares[drawn] > 0]
-    bad = not result.pareto_k <= TRUSTED
+    problem = importance.verdict(result)
     with paper.canvas(ax) as ax:
-        colour = COLOURS[1] if bad else COLOURS[0]
+        colour = COLOURS[1] if problem else COLOURS[0]
         ax.plot(rank[drawn], shares[drawn], color=INK, linewidth=2, label="weights")
         own = drawn[drawn < tail]
-        verdict = "above" if bad else "below"
         ax.plot(
             rank[own], shares[own], "o", color=colour, markersize=6,
-            label=f"the {tail} largest: Pareto k {result.pareto_k:.2f}, {verdict} {TRUSTED}",
+            label=f"the {tail} largest: Pareto k {result.pareto_k:.2f}",
         )  # fmt: skip
         ax.axhline(1 / n, color=GREY, linewidth=1.5, linestyle="dashed", label="if all were equal")
         ax.set_xscale("log")
@@ -68,7 +69,12 @@ def importance_weights(result: Any, ax: Any = None) -> Any:
             f"The largest holds {shares[0]:.2%} of all weight; "
             f"{paper.count(half, 'particle')} hold{'s' * (half == 1)} half of it."
         ]
-        if bad:
-            notes.append(f"Pareto k should be below {TRUSTED}: pass more n_draws, or method='smc'.")
+        if problem:
+            notes.append(f"{problem[0].upper()}{problem[1:]} Pass more n_draws, or method='smc'.")
+        elif result.pareto_k > TRUSTED:
+            notes.append(
+                f"Pareto k is above {TRUSTED}, but so many particles count that the tail holds "
+                f"next to nothing."
+            )
         paper.heading(ax, text, notes)
     return ax
