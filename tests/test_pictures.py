@@ -301,6 +301,10 @@ def test_similarity_by_brute_force(drawn):
     light = (DATA < 425).sum()
     frames = [line.get_xdata() for line in labelled(ax.get_lines(), "cluster")]
     np.testing.assert_allclose(frames[0], np.array([0, light, light, 0, 0]) - 0.5)
+    sizes = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert sizes == [f"{light} points", f"{len(DATA) - light} points"]
+    ax.figure.draw_without_rendering()
+    assert ax.get_position().x0 < 0.2
 
 
 def test_traces_and_ranks_of_chains(chained):
@@ -353,6 +357,8 @@ def test_prior_beside_posterior(drawn):
     """Posterior: a histogram of the draws. Prior: that of the scales is a gamma."""
     axes = drawn.plot("prior_posterior")
     assert [ax.get_xlabel() for ax in axes] == ["weights", "means", "scales"]
+    heading = axes[0].figure.get_suptitle()
+    assert heading == "20 points, 2 components: prior and posterior"
     scales = np.asarray(drawn.draws.components.scales, float)
     heights, edges, _ = labelled(axes[2].patches, "posterior")[0].get_data()
     expected = np.histogram(scales[:, 0], edges)[0]

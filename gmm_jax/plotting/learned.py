@@ -65,7 +65,9 @@ def prior_posterior(result: Any, ax: Any = None) -> np.ndarray:
             notes.append(f"{len(panels)} of {n_all} parameters of each component.")
         if together:
             notes.append("The draws don't tell the components apart: curves are of any of them.")
-        paper.heading(axes, f"Prior and posterior: {paper.subject(result)}", notes)
+        paper.heading(
+            axes, paper.subject(result).replace("posterior", "prior and posterior"), notes
+        )
         _name(cells[0], panels[0].after.shape[1], together)
     return cells[: len(panels)]
 

@@ -39,7 +39,7 @@ def similarity(result: Any, ax: Any = None) -> Any:
     with paper.canvas(ax) as ax:
         image = ax.imshow(
             together[np.ix_(order, order)], cmap="cividis", vmin=0, vmax=1, interpolation="nearest",
-            label="similarity",
+            aspect="auto", label="similarity",
         )  # fmt: skip
         ax.figure.colorbar(image, ax=ax, label="probability of the same component")
         edges = np.concatenate([[0], np.cumsum(np.bincount(clusters))]) - 0.5
@@ -52,7 +52,9 @@ def similarity(result: Any, ax: Any = None) -> Any:
         ax.set_xlabel(ax.get_xlabel() or "points, by cluster")
         ax.set_ylabel("points, by cluster")
         sizes = np.bincount(clusters)
-        ax.set_yticks((edges[1:] + edges[:-1]) / 2, [f"{size:,}" for size in sizes], color=INK)
+        ax.set_yticks(
+            (edges[1:] + edges[:-1]) / 2, [paper.count(size, "point") for size in sizes], color=INK
+        )
         ax.set_xticks([])
         ax.tick_params(left=False)
         notes = [f"{paper.count(len(sizes), 'cluster')} in the partition of least expected loss."]
