@@ -1,6 +1,5 @@
 """`fit`: check the data, choose the method, run the kernels, and say what was done."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -157,7 +156,7 @@ def fit(
         key = jax.random.key(0) if key is None else key
         from gmm_jax.fitting.posterior import fit_posterior  # quicker to import when first used
 
-        found = fit_posterior(
+        return fit_posterior(
             key,
             points,
             weight,
@@ -172,7 +171,6 @@ def fit(
             n_chains=n_chains,
             progress=progress,
         )
-        return replace(found, fixed=known)
 
     known_components = all(
         name in known and np.isfinite(known[name]).all() for name in names if name != "weights"

@@ -226,13 +226,8 @@ def _check_fixed_components(
     """Let the family check what is known, with harmless values in place of the rest."""
     if not set(known) - {"weights"}:
         return
-    blanks = kinds.harmless(family, k, event)
-    complete = [
-        np.where(np.isnan(known[name]), leaf, known[name]) if name in known else leaf
-        for name, leaf in kinds.named(blanks).items()
-    ]
     try:
-        kinds.check_values(jax.tree.unflatten(jax.tree.structure(blanks), complete))
+        kinds.check_values(kinds.with_known(kinds.harmless(family, k, event), known))
     except ValueError as error:  # which shows the harmless values, too
         rule, _, _ = str(error).partition(", got ")
         raise ValueError(f"{rule.rstrip('.')}, got fixed={fixed!r}.") from None

@@ -87,6 +87,7 @@ def fit_posterior(
         inside=draws,
         prior=prior,
         ordered=task.exchangeable,
+        fixed=known,
         **details,
     )
 

@@ -32,13 +32,8 @@ def spike(
         remedy: What helps, where it is not what helps a gamma.
     """
     k, event = len(shape), points.shape[1:]
-
-    def by_column(value):
-        return np.broadcast_to(value, (k, *event)).reshape(k, -1).T
-
-    parameters = (by_column(known.get(name, np.nan)) for name in ("means", "scales"))
     columns = points.reshape(len(points), -1).T
-    rows = zip(columns, by_column(shape), *parameters, strict=True)
+    rows = zip(columns, _by_column(shape, k, event), *_held(known, k, event), strict=True)
     for j, (column, a, mean, scale) in enumerate(rows):
         values, counts = _counted(column, weight)
         if not counts.size or (k == 1 and len(values) > 1):
@@ -68,6 +63,15 @@ def spike(
     return None
 
 
+def _by_column(value: Any, k: int, event: tuple[int, ...]) -> Float[np.ndarray, "d k"]:
+    return np.broadcast_to(value, (k, *event)).reshape(k, -1).T
+
+
+def _held(known: dict[str, np.ndarray], k: int, event: tuple[int, ...]) -> list[Any]:
+    """Means and scales by column, NaN where they are free."""
+    return [_by_column(known.get(name, np.nan), k, event) for name in ("means", "scales")]
+
+
 def _counted(column: Float[np.ndarray, "n"], weight: Float[np.ndarray, "n"]) -> tuple[Any, Any]:
     """The values of a column, and how often each counts."""
     there = (weight > 0) & ~np.isnan(column)
@@ -95,13 +99,10 @@ def common_spike(
     one is whose scale is held. One whose mean is held at a value gives s^(-m).
     """
     k, event = len(shape), points.shape[1:]
-    means, scales = (
-        np.broadcast_to(known.get(name, np.nan), (k, *event)).reshape(k, -1).T
-        for name in ("means", "scales")
-    )
+    means, scales = _held(known, k, event)
     columns = points.reshape(len(points), -1).T
-    least = np.broadcast_to(shape, (k, *points.shape[1:])).reshape(k, -1).min(0)
-    g = np.broadcast_to(rate_shape, (1, *points.shape[1:])).reshape(-1)
+    least = _by_column(shape, k, event).min(1)
+    g = np.broadcast_to(rate_shape, (1, *event)).reshape(-1)
     for j, column in enumerate(columns):
         values, counts = _counted(column, weight)
         free = np.isnan(scales[j])
@@ -113,7 +114,7 @@ def common_spike(
         gains = np.sort(np.append(others, _at(np.unique(held), values, counts)))[::-1]
         extra = np.maximum(gains[:narrow], 0).sum()
         if narrow and extra >= power:
-            of = f"column {j} of data" if points.ndim == 2 else "data"
+            of = f"column {j} of data" if event else "data"
             return (
                 f"the evidence is infinite, and there is no posterior: {of} holds values {extra:g} "
                 f"times more than once, and a prior of variances whose rate may be near 0 lets "
