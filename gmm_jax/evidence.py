@@ -121,7 +121,7 @@ def _fitted(data: Any, k: int, key: Array, options: dict[str, Any]) -> Posterior
     if "method" in options:
         arguments.one_of("method", options["method"], ("importance", "smc"))
         return fit(data, k, key=key, **options)  # pyright: ignore[reportReturnType]
-    unweighable = k > MOST_COMPONENTS or bool(options.get("fixed")) or bool(np.isnan(data).any())
+    unweighable = k > MOST_COMPONENTS or bool(options.get("fixed"))
     methods = ["auto", *([] if unweighable else ["importance"]), "smc"]
     while True:
         method = methods.pop(0)

@@ -24,6 +24,7 @@ from gmm_jax import mixture_posterior as weighed
 from gmm_jax._compile import jit_by_size
 from gmm_jax._pytree import choose
 from gmm_jax.mixture import Mixture
+from gmm_jax.table import Table
 
 SWEEPS = 5
 """Before each jump."""
@@ -42,7 +43,7 @@ def arguments_around(
     key: Array,
     draws: Mixture,
     chains: mixture_gibbs.Arguments,
-    rows: tuple[Float[Array, "n ..."], Float[Array, "n"]],
+    rows: Table,
 ) -> Arguments:
     """Take conditionals at draws, evenly spread over all.
 
@@ -50,15 +51,15 @@ def arguments_around(
         key: Random key.
         draws: s mixtures.
         chains: The posterior; nothing is held.
-        rows: The same points, and how often each counts.
+        rows: The same points, one row for each.
     """
     n_draws, k = draws.weights.shape
     size = max(k, min(MOST, MOST_SUMS // (k * 2**k)))
     picked = np.linspace(0, n_draws - 1, size).astype(int)
     places = jax.tree.map(lambda a: jnp.asarray(a[picked]), draws)
     conditionals = _conditionals(key, places, chains)
-    log_shares = jnp.full(size, -np.log(size), rows[0].dtype)
-    return Arguments(chains, weighed.Arguments(*rows, chains.prior, conditionals, log_shares))
+    log_shares = jnp.full(size, -np.log(size), rows.points.dtype)
+    return Arguments(chains, weighed.Arguments(rows, chains.prior, conditionals, log_shares))
 
 
 @functools.partial(jit_by_size, size=mixture_gibbs.size)

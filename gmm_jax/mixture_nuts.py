@@ -15,12 +15,11 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import gibbs, nuts
-from gmm_jax._numerics import log_sum_exp
 from gmm_jax._progress import Report, silent
 from gmm_jax.mixture import Mixture
 from gmm_jax.mixture_posterior import em_starts
 from gmm_jax.priors.components import resolved
-from gmm_jax.table import Table, log_joint
+from gmm_jax.table import Table, log_likelihood
 from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
 
 ACCEPT = 0.9
@@ -101,12 +100,7 @@ def log_density(position: dict[str, Array], arguments: Arguments) -> Float[Array
     mixture = prior.mixture(**values)
     for name, site in _sites(arguments).items():
         total = total + resolved(site, values).log_prob(values[name])
-
-    def of_block(points: Array, weight: Array) -> Float[Array, ""]:
-        each = log_sum_exp(log_joint(mixture, points, table.incomplete), -1)
-        return jnp.sum(jnp.where(weight > 0, weight * each, 0))
-
-    return total + table.summed(of_block)
+    return total + log_likelihood(mixture, table)
 
 
 def _sites(arguments: Arguments) -> dict[str, Any]:

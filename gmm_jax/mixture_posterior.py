@@ -28,7 +28,7 @@ from gmm_jax.initial import components_around, uniforms_shape
 from gmm_jax.labellings import log_permanent
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors.mixtures import MaximumLikelihood
-from gmm_jax.table import Table
+from gmm_jax.table import Table, log_likelihood
 
 MOST_COMPONENTS = 10
 """Beyond this the sum over labellings costs too much."""
@@ -43,8 +43,7 @@ FITS = 8
 class Arguments(NamedTuple):
     """The posterior, and the conditionals that propose for it."""
 
-    data: Float[Array, "n ..."]
-    sample_weight: Float[Array, "n"]
+    table: Table
     prior: Any
     conditionals: Any
     log_shares: Float[Array, "c"]
@@ -53,8 +52,7 @@ class Arguments(NamedTuple):
 
 def sample(
     key: Array,
-    data: Float[Array, "n ..."],
-    sample_weight: Float[Array, "n"],
+    table: Table,
     prior: Any,
     family: Any,
     floor: Float[Array, ""],
@@ -68,9 +66,8 @@ def sample(
 
     Args:
         key: Random key.
-        data: n points, centred and scaled.
-        sample_weight: How often each counts; 0 for rows that only fill the array.
-        prior: In the unit of `data`.
+        table: The data, centred and scaled.
+        prior: In the unit of the points.
         family: The class of the components.
         floor: Smallest scale.
         n_components: How many, k.
@@ -78,19 +75,17 @@ def sample(
         n_draws: How many to keep.
         proposal: "em" for the informed proposal, "prior" for draws from the prior.
     """
-    chunk_size = max(16, min(1024, 2**22 // (data.shape[0] * n_components)))
+    chunk_size = max(16, min(1024, 2**22 // (table.sample_weight.size * n_components)))
     arguments_key, run_key, labels_key = jax.random.split(key, 3)
     sizes = dict(n_particles=n_particles, n_draws=n_draws, chunk_size=chunk_size)
     if proposal == "prior":
-        arguments = Arguments(data, sample_weight, prior, None, jnp.zeros(n_components))
+        arguments = Arguments(table, prior, None, jnp.zeros(n_components))
         return importance.run(run_key, FROM_PRIOR, arguments, **sizes)
     start_key, pilot_key = jax.random.split(arguments_key)
-    conditionals = informed_conditionals(
-        start_key, data, sample_weight, prior, floor, family, n_components
-    )
+    conditionals = informed_conditionals(start_key, table, prior, floor, family, n_components)
     n_conditionals = jax.tree.leaves(conditionals)[0].shape[0]
-    log_shares = jnp.full(n_conditionals, -np.log(n_conditionals), data.dtype)
-    arguments = Arguments(data, sample_weight, prior, conditionals, log_shares)
+    log_shares = jnp.full(n_conditionals, -np.log(n_conditionals), table.points.dtype)
+    arguments = Arguments(table, prior, conditionals, log_shares)
     log_shares = _pilot_shares(pilot_key, arguments, chunk_size)
     arguments = arguments._replace(log_shares=log_shares)
     drawn = importance.run(run_key, INFORMED, arguments, **sizes)
@@ -100,12 +95,12 @@ def sample(
 def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:
     """Draw mixtures from the prior."""
     n_components = arguments.log_shares.shape[0]
-    return arguments.prior.sample(key, n_components, arguments.data.shape[1:], (size,))
+    return arguments.prior.sample(key, n_components, arguments.table.points.shape[2:], (size,))
 
 
 def likelihood(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size"]:
     """Weight of draws from the prior: the likelihood, assignments summed out."""
-    return jax.vmap(_log_likelihood, (0, None))(mixtures, arguments)
+    return jax.vmap(log_likelihood, (0, None))(mixtures, arguments.table)
 
 
 def propose_informed(key: Array, arguments: Arguments, size: int) -> Mixture:
@@ -124,7 +119,7 @@ def over_all_labellings(mixtures: Mixture, arguments: Arguments) -> Float[Array,
     def one(mixture):
         log_proposal = log_sum_exp(arguments.log_shares + _log_densities(mixture, arguments), -1)
         log_prior = log_permanent(arguments.prior.log_prob_matched(mixture))
-        return log_prior + _log_likelihood(mixture, arguments) - log_proposal
+        return log_prior + log_likelihood(mixture, arguments.table) - log_proposal
 
     return jax.vmap(one)(mixtures)
 
@@ -135,26 +130,17 @@ INFORMED = importance.Target(propose_informed, over_all_labellings)
 _relabel = jax.jit(gibbs.relabel)
 
 
-def _size(
-    key: Array, data: Array, sample_weight: Array, prior: Any, floor: Array, family: Any, k: int
-) -> int:
-    return _number_of_chains(k) * k * data.shape[0]
+def _size(key: Array, table: Table, prior: Any, floor: Array, family: Any, k: int) -> int:
+    return _number_of_chains(k) * k * table.sample_weight.size
 
 
 @functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_components"))
 def informed_conditionals(
-    key: Array,
-    data: Float[Array, "n ..."],
-    sample_weight: Float[Array, "n"],
-    prior: Any,
-    floor: Float[Array, ""],
-    family: Any,
-    n_components: int,
+    key: Array, table: Table, prior: Any, floor: Float[Array, ""], family: Any, n_components: int
 ) -> Any:
     """Run EM, then Gibbs chains; return the conditionals where the chains stand, batched."""
     start_key, chain_key = jax.random.split(key)
     n_chains = _number_of_chains(n_components)
-    table = Table(data[None], sample_weight[None])
     occupied = np.arange(n_chains) % n_components + 1
     starts = em_starts(start_key, table, family, floor, n_components, occupied)
 
@@ -176,7 +162,7 @@ def informed_conditionals(
             )
         )(*last)
 
-    conditionals = jax.vmap(given)(jnp.array(TEMPERATURES, data.dtype))
+    conditionals = jax.vmap(given)(jnp.array(TEMPERATURES, table.points.dtype))
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), conditionals)
 
 
@@ -257,11 +243,6 @@ def em_starts(
     heights = jnp.where(sound, fit.objective, -jnp.inf).reshape(-1, n_tries)
     best = jnp.argmax(heights, 1) + n_tries * jnp.arange(len(heights))
     return jax.tree.map(lambda a: a[best], fits)
-
-
-def _log_likelihood(mixture: Mixture, arguments: Arguments) -> Float[Array, ""]:
-    weight = arguments.sample_weight
-    return jnp.sum(jnp.where(weight > 0, weight * mixture.log_prob(arguments.data), 0))
 
 
 def _log_densities(mixture: Mixture, arguments: Arguments) -> Float[Array, "c"]:

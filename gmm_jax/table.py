@@ -203,6 +203,16 @@ def log_joint(
     return safe_log(mixture.weights) + components.log_prob(points)
 
 
+def log_likelihood(mixture: Mixture, table: Table) -> Float[Array, ""]:
+    """Sum the log density of all points, assignments and what is missing summed out."""
+
+    def over_block(points, weight):
+        each = log_sum_exp(log_joint(mixture, points, table.incomplete), -1)
+        return jnp.sum(jnp.where(weight > 0, weight * each, 0))
+
+    return table.summed(over_block)
+
+
 def _seeing(components: Any, incomplete: bool) -> Any:
     """The components as they see points, some of which may have missing entries."""
     return (

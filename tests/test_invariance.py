@@ -35,7 +35,7 @@ def jump_kernel(prior, event):
         table = Table(rows[None], weight[None])
         conditionals = gibbs.conditionals(jax.random.key(8), places, table, prior, FLOOR)
         log_shares = jnp.log(jnp.array([0.3, 0.1, 0.1, 0.1, 0.1, 0.3]))
-        proposal = mixture_posterior.Arguments(rows, weight, prior, conditionals, log_shares)
+        proposal = mixture_posterior.Arguments(table, prior, conditionals, log_shares)
         chains = jax.tree.map(lambda a: a[None], mixture)
         after, _, _ = mixture_jumps.jump(key, chains, proposal, named=True)
         return jax.tree.map(lambda a: a[0], after)

@@ -1,10 +1,12 @@
 """Missing values: exact EM, against brute force over what was observed."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 import gmm_jax
 from gmm_jax import MultivariateNormal, Normal, fit
@@ -130,8 +132,6 @@ def test_answers_for_new_points_with_holes(x64):
 def test_missing_numbers_and_priors(x64):
     data = np.array([350.0, 352, np.nan, 349, 500, 498, np.nan, 503])
     prior = gmm_jax.DirichletNormalGamma(1, 400, 100, 2, 1)
-    with pytest.raises(ValueError, match="NaN entries, which importance sampling does not take"):
-        gmm_jax.fit(data, 2, prior=prior, method="importance")
     with_holes = gmm_jax.fit(data, 2, prior=prior, method="em")
     without = gmm_jax.fit(data[~np.isnan(data)], 2, prior=prior, method="em")
     np.testing.assert_allclose(
@@ -150,6 +150,51 @@ def test_independent_features_take_holes(x64):
     np.testing.assert_allclose(
         components.log_prob(data)[:, 0], [stats.norm.logpdf(0.3), 0.0], rtol=1e-12
     )
+
+
+def log_marginal(x, mean=0.5, mean_count=0.1, shape=3.0, rate=1.0):
+    """Of numbers of one normal under a normal-inverse-gamma prior."""
+    n = len(x)
+    if not n:
+        return 0.0
+    total, grown = mean_count + n, shape + n / 2
+    squares = ((x - x.mean()) ** 2).sum() + mean_count * n / total * (x.mean() - mean) ** 2
+    return (
+        special.gammaln(grown) - special.gammaln(shape)
+        + shape * np.log(rate) - grown * np.log(rate + squares / 2)
+        + 0.5 * np.log(mean_count / total) - n / 2 * np.log(2 * np.pi)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "n_draws"),
+    [("importance", 20_000), pytest.param("smc", 4000, marks=pytest.mark.slow)],
+)
+def test_the_evidence_is_that_of_what_was_observed(method, n_draws):
+    """Against the sum over all assignments, each column of each component by what it has."""
+    nan = np.nan
+    data = np.array([[0.1, 2.0], [nan, 1.4], [3.1, nan], [2.9, -1.0], [0.4, nan], [nan, -0.6]])
+    terms = []
+    for assigned in itertools.product(range(2), repeat=len(data)):
+        term = special.gammaln(3) - special.gammaln(3 + len(data)) - 2 * special.gammaln(1.5)
+        for k in range(2):
+            own = data[np.array(assigned) == k]
+            term += special.gammaln(1.5 + len(own))
+            term += sum(log_marginal(column[~np.isnan(column)]) for column in own.T)
+        terms.append(term)
+    expected = special.logsumexp(terms)
+    prior = gmm_jax.MixturePrior(1.5, gmm_jax.NormalInverseGamma(0.5, 0.1, 3.0, 1.0))
+    fit = gmm_jax.fit(data, 2, prior=prior, method=method, n_draws=n_draws)
+    assert fit.log_evidence_error < 0.05
+    assert fit.log_evidence == pytest.approx(expected, abs=5 * fit.log_evidence_error)
+
+
+def test_importance_sampling_comes_first_where_values_are_missing():
+    data = holed(60, 2)
+    data = data[~np.isnan(data).all(1)]
+    fit = gmm_jax.fit(data, 2, prior="default")
+    assert fit.method == "importance"
+    assert fit.log_evidence_error < 0.1
 
 
 def test_missing_in_the_words_of_pandas():

@@ -331,7 +331,7 @@ def test_importance_resampling_is_calibrated():
 
     @jax.jit
     def fit(key, data):
-        arguments = Arguments(data, jnp.ones(len(data)), COIN, None, jnp.zeros(2))
+        arguments = Arguments(Table(data[None], jnp.ones((1, len(data)))), COIN, None, jnp.zeros(2))
         draw_key, pick_key = jax.random.split(key)
         particles = FROM_PRIOR.propose(draw_key, arguments, 2000)
         picked = importance.systematic(pick_key, FROM_PRIOR.log_weight(particles, arguments), 63)

@@ -46,20 +46,20 @@ def fit(
 
     Args:
         data: n points: a list, array, series or data frame column (n,), or n rows of d features.
-            NaN is a value missing at random (not for importance sampling). A JAX array whose rows
-            are split over devices or machines stays where it is (EM only).
+            NaN is a value missing at random. A JAX array whose rows are split over devices or
+            machines stays where it is (EM only).
         n_components: How many, k. May be left out when `fixed` gives one value per component.
         prior: Such as `DirichletNormalGamma`, or "default" for `default_prior` of the data: with it
             the posterior is sampled.
         method: "auto" (EM without a prior; with one the cheapest of the following samplers that
             suits, and the next where it doesn't do), "em" (with a prior: the posterior mode),
-            "importance", "gibbs" (Markov chains: for large data; takes missing values and `fixed`,
-            as SMC and NUTS do; without these, chains that disagree jump between explanations, which
-            tells the evidence, too), "smc" (tempered sequential Monte Carlo from the prior to the
-            posterior: where several explanations compete; gives the evidence), "nuts" (NumPyro's
-            Markov chains on the density with assignments summed out) or "variational" (coordinate
-            ascent, for conjugate priors: the quickest, an approximation that says how close it is;
-            gives a lower bound on the evidence).
+            "importance", "gibbs" (Markov chains: for large data; takes `fixed`, as SMC and NUTS do;
+            without it, chains that disagree jump between explanations, which tells the evidence,
+            too), "smc" (tempered sequential Monte Carlo from the prior to the posterior: where
+            several explanations compete; gives the evidence), "nuts" (NumPyro's Markov chains on
+            the density with assignments summed out) or "variational" (coordinate ascent, for
+            conjugate priors: the quickest, an approximation that says how close it is; gives a
+            lower bound on the evidence).
         family: What each component is: `Normal` (independent features), `MultivariateNormal`,
             `StudentT`, `MultivariateStudentT`, `Poisson`, `Exponential`, `Gamma`, `Bernoulli`,
             `Categorical`; for tables of mixed columns `Product.of(...)`, for different families in

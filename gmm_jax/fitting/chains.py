@@ -13,13 +13,12 @@ from jaxtyping import Float
 
 from gmm_jax import convergence, gibbs, mixture_gibbs
 from gmm_jax._compile import jit_by_size
-from gmm_jax._numerics import log_sum_exp
 from gmm_jax._progress import Report, in_rounds, telling
 from gmm_jax.fitting import agreement, jumping
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.mixture import Mixture
 from gmm_jax.mixture_posterior import MOST_COMPONENTS, em_starts
-from gmm_jax.table import Table, log_joint
+from gmm_jax.table import Table, log_likelihood
 
 STEPS = 1000
 """Of each chain, unless the number of draws is given."""
@@ -81,9 +80,7 @@ def by_nuts(
     from gmm_jax import mixture_nuts  # quicker to import when first used
 
     convergence.get_ready()
-    (points, weight), n_chains = task.rows(), n_chains or FEWEST_CHAINS
-    incomplete = bool(np.isnan(task.points).any())
-    table = Table(points[None], weight[None], incomplete=incomplete)
+    table, n_chains = task.rows(), n_chains or FEWEST_CHAINS
     n_steps = STEPS if n_draws is None else math.ceil(n_draws / n_chains)
     prior, known = jax.tree.map(jnp.asarray, (task.prior, task.known))
     with telling("NUTS", progress) as report:
@@ -116,9 +113,7 @@ def by_nuts(
 @jax.jit
 def _log_likelihood(draws: Mixture, table: Table) -> Float[Array, "c s"]:
     def one(mixture):
-        weight = table.sample_weight[0]
-        each = log_sum_exp(log_joint(mixture, table.points[0], table.incomplete), -1)
-        return jnp.sum(jnp.where(weight > 0, weight * each, 0))
+        return log_likelihood(mixture, table)
 
     return jax.lax.map(lambda chain: jax.lax.map(one, chain, batch_size=32), draws)
 

@@ -29,7 +29,7 @@ def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None
         )
     sample = mixture_posterior.sample(
         key,
-        *task.rows(),
+        task.rows(),
         task.prior,
         task.family,
         task.floor,

@@ -61,11 +61,6 @@ def check_sampled(
         check_conditional(prior, method)
     if method == "importance" and known:
         raise ValueError("fixed is not for importance sampling: use method='gibbs' or 'smc'.")
-    if method == "importance" and np.isnan(points).any():
-        raise ValueError(
-            f"data has {int(np.isnan(points).sum())} NaN entries, which importance sampling does "
-            f"not take: use method='gibbs' or 'smc'."
-        )
     if method == "smc" and known and prior.components.hierarchical:
         raise ValueError(
             f"fixed with a {type(prior.components).__name__} prior is for method='gibbs' only."

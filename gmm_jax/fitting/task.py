@@ -95,8 +95,7 @@ class Task:
     def weighable(self) -> bool:
         """Whether densities can be summed over all labellings, in seconds."""
         few = self.n_components <= MOST_COMPONENTS
-        few = few and self.points.size * self.n_components <= MOST_WEIGHED
-        return few and self.held is None and not np.isnan(self.points).any()
+        return few and self.points.size * self.n_components <= MOST_WEIGHED and self.held is None
 
     @property
     def floor(self) -> Float[Array, ""]:
@@ -108,7 +107,7 @@ class Task:
         """Whether some points count no whole number of times."""
         return bool(np.any(self.weight % 1))
 
-    def rows(self) -> tuple[Float[Array, "n ..."], Float[Array, "n"]]:
+    def rows(self) -> Table:
         """Points, filled up to a size that others share, and how often each counts."""
         return self._enter(self.points, self.weight)
 
@@ -122,11 +121,11 @@ class Task:
             )
         copies = copies.astype(int)
         rows, share = np.repeat(self.points, copies, 0), np.repeat(self.weight / copies, copies)
-        centred, share = self._enter(rows, share)
-        return Table(centred[None], share[None], incomplete=bool(np.isnan(rows).any()))
+        return self._enter(rows, share)
 
-    def _enter(self, points: np.ndarray, weight: np.ndarray) -> tuple[Array, Array]:
+    def _enter(self, points: np.ndarray, weight: np.ndarray) -> Table:
         dtype = float_dtype(points)
         centred = ((points - self.frame.centre) / self.frame.unit).astype(dtype)
         centred, weight = padded(centred, weight, bucket(points.shape[0]))
-        return jnp.asarray(centred), jnp.asarray(weight.astype(dtype))
+        blocks = jnp.asarray(centred)[None], jnp.asarray(weight.astype(dtype))[None]
+        return Table(*blocks, incomplete=bool(np.isnan(points).any()))

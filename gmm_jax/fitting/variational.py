@@ -44,9 +44,7 @@ def by_variational(key: Array, task: Task, n_draws: int | None) -> Sampled:
     """Climb from several starts, and draw from the best posterior found."""
     _check(task)
     n_draws, k = DRAWS if n_draws is None else n_draws, task.n_components
-    rows, weight = task.rows()
-    incomplete = bool(np.isnan(task.points).any())
-    table = Table(rows[None], weight[None], incomplete=incomplete)
+    table = task.rows()
     prior = jax.tree.map(jnp.asarray, task.prior)
     n_starts = arguments.restarts(None, task.points.size * k)
     start_key, draws_key = jax.random.split(key)
