@@ -105,6 +105,15 @@ class ModelPosterior(Savable):
 
     __str__ = summary
 
+    def to_arviz(self) -> Any:
+        """The draws as ArviZ's tree of chains and draws; a choice "obs/mean" is "obs.mean" there.
+
+        Those of SMC and importance sampling are one chain.
+        """
+        from arviz_base import from_dict
+
+        return from_dict({"posterior": {k.replace("/", "."): a for k, a in self.values.items()}})
+
     def verdict(self) -> str | None:
         """Say what is wrong with the chains and what to do; None when all is well."""
         problems = []

@@ -59,7 +59,7 @@ CONFINED = {  # what may be imported where
     "matplotlib": {"plotting"},
     "sklearn": {"sklearn"},
     "arviz": set(),
-    "arviz_base": {"convergence"},
+    "arviz_base": {"convergence", "model_posterior"},
     "arviz_stats": {"convergence"},
     "pandas": {"evidence", "many_fits", "selection", "summaries"},
     "polars": set(),

@@ -7,7 +7,7 @@ import pytest
 from genjax import categorical, gamma, gen, normal, uniform
 from scipy import stats
 
-from gmm_jax import FitWarning, Normal, nuts, sample
+from gmm_jax import FitWarning, ModelPosterior, Normal, nuts, sample
 from gmm_jax.distributions import IndependentBeta, IndependentNormal
 from gmm_jax.models import AddressError, keyed_distribution, marginal_mixture, marginal_points, site
 from gmm_jax.models.posterior import (
@@ -89,6 +89,14 @@ def test_nuts_agrees_with_quadrature_and_other_data_compile_nothing():
     row = next(line for line in lines if line.startswith("place/centre")).split()
     assert float(row[1]) == pytest.approx(posterior.draws["place"]["centre"].mean(), rel=1e-3)
     assert len(row) == 8
+
+
+def test_arviz_reads_the_draws_of_a_model():
+    draws = {"place": {"centre": np.arange(8.0)}, "means": np.arange(16.0).reshape(8, 2)}
+    tree = ModelPosterior(draws, "nuts", "as asked.", n_chains=2).to_arviz()
+    assert dict(tree.posterior.sizes) == {"chain": 2, "draw": 4, "means_dim_0": 2}
+    np.testing.assert_array_equal(tree.posterior["place.centre"][1], np.arange(4.0, 8))
+    np.testing.assert_array_equal(tree.posterior["means"][1, 0], [8, 9])
 
 
 @pytest.mark.slow
