@@ -242,6 +242,17 @@ def test_the_rest_of_a_mean_given_one_entry():
     np.testing.assert_array_less(np.abs(got.mean(0) - expected.mean(0)), 5 * error)
 
 
+@pytest.mark.parametrize("method", ["auto", "gibbs"])
+def test_chains_agree_where_everything_is_held(bentos, method):
+    known = dict(weights=[0.4, 0.6], means=[350, 500], scales=[5, 5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FitWarning)
+        fit = gmm_jax.fit(bentos, 2, prior="default", method=method, fixed=known, n_draws=400)
+    assert fit.method == "gibbs"
+    assert fit.effective_sample_size == 400
+    np.testing.assert_array_equal(fit.draws.components.means[7], [350, 500])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["sweeps", "sweeps, means held", "jumps"])
 def test_steps_with_missing_values_are_invariant(way):

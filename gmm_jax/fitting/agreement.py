@@ -43,7 +43,8 @@ def sampled(
         on_device = jax.tree.map(jnp.asarray, draws)
         values |= task.prior.values(on_device)
     found = convergence.table(values)
-    worst = convergence.worst(found)
+    nothing_moves = convergence.Quality(1.0, *[float(log_likelihood.size)] * 2)
+    worst = convergence.worst(found) if task.n_free else nothing_moves
     problem = None
     if not worst.r_hat <= convergence.AGREE:
         other = "" if task.weighable else ", or method='smc', which weighs rival explanations"
