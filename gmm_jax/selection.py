@@ -105,7 +105,9 @@ class Selection(Savable):
             for row in self.table
             if (row["log_likelihood"], row["n_parameters"]) == chosen
         )
-        return "\n".join([*lines, "", f"chosen by {self.criterion}: {k} components of {family}"])
+        at = "" if self.best.prior is None else " of posterior modes"
+        chosen_by = f"chosen by {self.criterion}{at}: {k} components of {family}"
+        return "\n".join([*lines, "", chosen_by])
 
 
 def select(

@@ -189,6 +189,12 @@ def test_evidence_over_numbers_of_components(bentos, tutorial_prior):
     assert "most probable: 2 components (beforehand: all equally probable)" in str(found)
 
 
+def test_of_posterior_modes_is_said(bentos, tutorial_prior):
+    modes = select(bentos, [2], prior=tutorial_prior, criterion="bic")
+    assert "chosen by bic of posterior modes: 2 components" in str(modes)
+    assert "chosen by bic: 2 components" in str(select(bentos, [2], criterion="bic"))
+
+
 @pytest.mark.slow
 def test_evidence_of_data_with_missing_values():
     """Independent columns, each seen in other rows."""
