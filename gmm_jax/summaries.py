@@ -148,8 +148,11 @@ def _label_free(fit: "PosteriorFit") -> list[str]:
     means = getattr(fit.draws.components, "means", None)
     middle = []
     if means is not None:
-        centre = np.einsum("sk,sk...->s...", weights, means).reshape(len(weights), -1)[:, 0]
-        middle.append(f"mean of the mixture {_interval(centre)}")
+        centre = np.einsum("sk,sk...->...s", weights, means)
+        middle = [
+            f"mean of the mixture{list(feature) or ''} {_interval(centre[feature])}"
+            for feature in np.ndindex(centre.shape[:-1])
+        ]
     return [
         f"The draws don't tell these components apart ({fit.doubt}), so a table of components "
         f"would mislead. Without labels:",

@@ -176,8 +176,8 @@ predictive = np.exp(posterior.log_prob(near))
 exact_predictive = np.array([np.exp(logsumexp(log_joins(x))) for x in near])
 draws = posterior.draws
 parameters = (draws.weights, draws.components.means, draws.components.scales)
-weights, means, scales = (np.asarray(a)[:, :, None] for a in parameters)
-by_draw = (weights * stats.norm.pdf(near, means, scales)).sum(1)
+share, mean, scale = (np.asarray(a)[:, :, None] for a in parameters)
+by_draw = (share * stats.norm.pdf(near, mean, scale)).sum(1)
 error = by_draw.std(0) / math.sqrt(posterior.effective_sample_size)
 assert np.all(np.abs(predictive - exact_predictive) < 5 * error)
 assert near[60] == 350

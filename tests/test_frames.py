@@ -2,13 +2,15 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 import gmm_jax
-from gmm_jax import fit, summaries
+from gmm_jax import Mixture, fit, summaries
+from gmm_jax._pytree import rebuild
 
 
 def test_components_of_a_point_estimate():
@@ -85,3 +87,14 @@ def test_many_fits_have_a_row_each(bentos):
         means = [frame["means[0]"][i], frame["means[1]"][i]]
         np.testing.assert_allclose(means, own.mixture.components.means, rtol=1e-6)
     np.testing.assert_array_equal(frame["size"], [20, 14])
+
+
+def test_without_labels_every_feature_has_its_mean(draws_by_hand):
+    twice = jax.tree.map(lambda a: np.stack([a, a + 1], -1), draws_by_hand.draws.components)
+    draws = rebuild(Mixture, weights=draws_by_hand.draws.weights, components=twice)
+    unlabelled = SimpleNamespace(draws=draws, doubt="they are alike", occupied=lambda: [0.0, 1.0])
+    lines = [line.split() for line in summaries._label_free(unlabelled) if "mean of" in line]
+    centre = (draws_by_hand.draws.weights * draws_by_hand.draws.components.means).sum(-1)
+    assert [line[3] for line in lines] == ["mixture[0]", "mixture[1]"]
+    middle = float(centre.mean())
+    assert [float(line[4]) for line in lines] == pytest.approx([middle, middle + 1], rel=1e-4)
