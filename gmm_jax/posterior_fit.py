@@ -308,6 +308,14 @@ class PosteriorFit(Result):
         """
         return convergence.tree(self, log_likelihood)
 
+    def _log_joint_of_possible(self, data: Any) -> Float[Array, "... k"]:
+        if self.doubt:
+            warn(
+                f"the draws don't tell these components apart ({self.doubt}), so what each of them "
+                f"holds means little: `partition` and `similarity` need no labels."
+            )
+        return super()._log_joint_of_possible(data)
+
     def _seeing(self, points: Array) -> Mixture:
         """The draws as they see points some of whose entries may be missing."""
         components: Any = self.inside.components

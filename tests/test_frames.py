@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import warnings
 from types import SimpleNamespace
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import gmm_jax
-from gmm_jax import Mixture, fit, summaries
+from gmm_jax import FitWarning, Mixture, fit, summaries
 from gmm_jax._pytree import rebuild
 
 
@@ -59,6 +60,12 @@ def test_draws_that_mean_nothing_have_no_frame(draws_by_hand):
     for result in (doubtful, doubtful.relabel("order")):
         with pytest.raises(ValueError, match=r"no honest table of components.*`density_band`"):
             result.to_frame()
+    for answer in (doubtful.assign, doubtful.responsibilities):
+        with pytest.warns(FitWarning, match="don't tell these components apart.*`partition`"):
+            answer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FitWarning)
+        draws_by_hand.assign()
 
 
 @pytest.mark.parametrize(
