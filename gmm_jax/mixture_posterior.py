@@ -2,15 +2,17 @@
 
 The proposal is a mixture of full conditionals p(parameters | assignments, data), taken where Gibbs
 chains stand that set out from EM fits with 1, 2, ... k components; so it covers every number of
-occupied components. Its density is summed exactly over all k! labellings, and so is the prior's
-[1]; hence the evidence is that of all labellings, and none is missed or counted twice. A pilot run
-sets the shares of the conditionals.
+occupied components. Values that are missing are drawn with the assignments there, and integrated
+out of the likelihood. The proposal's density is summed exactly over all k! labellings, and so is
+the prior's [1]; hence the evidence is that of all labellings, and none is missed or counted twice.
+A pilot run sets the shares of the conditionals.
 
 [1] Lee and Robert (2016), "Importance sampling schemes for evidence approximation in mixture
     models".
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -75,7 +77,10 @@ def sample(
         n_draws: How many to keep.
         proposal: "em" for the informed proposal, "prior" for draws from the prior.
     """
-    chunk_size = max(16, min(1024, 2**22 // (table.sample_weight.size * n_components)))
+    # Where values are missing each point may have a covariance of its own.
+    d = math.prod(table.points.shape[2:]) if table.incomplete else 1
+    width = table.sample_weight.size * n_components * d**2
+    chunk_size = max(16, min(1024, 2**22 // width))
     arguments_key, run_key, labels_key = jax.random.split(key, 3)
     sizes = dict(n_particles=n_particles, n_draws=n_draws, chunk_size=chunk_size)
     if proposal == "prior":
