@@ -112,9 +112,7 @@ def by_nuts(
 
 @jax.jit
 def _log_likelihood(draws: Mixture, table: Table) -> Float[Array, "c s"]:
-    def one(mixture):
-        return log_likelihood(mixture, table)
-
+    one = functools.partial(log_likelihood, table=table)
     return jax.lax.map(lambda chain: jax.lax.map(one, chain, batch_size=32), draws)
 
 
