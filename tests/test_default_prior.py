@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.datasets import load_wine
+from sklearn.metrics import adjusted_rand_score
 
 import gmm_jax
 from gmm_jax import (
@@ -83,7 +85,7 @@ def test_prior_draws_have_the_stated_widths(x64):
     for means, scales, of_means, of_variances in (
         (one.means, one.scales, stats.norm(m, 2 * s), stats.invgamma(0.5, scale=(s / 20) ** 2 / 2)),
         (full.means, full.scale_trils[..., 0], stats.t(2, m, s),
-         stats.invgamma(1, scale=(s / 10) ** 2)),
+         stats.invgamma(1, scale=(s / 20) ** 2)),
     ):  # fmt: skip
         assert stats.kstest(np.asarray(means)[:, 0, 0], of_means.cdf).pvalue > 1e-3
         assert stats.kstest(np.asarray(scales)[:, 0, 0] ** 2, of_variances.cdf).pvalue > 1e-3
@@ -91,14 +93,22 @@ def test_prior_draws_have_the_stated_widths(x64):
     np.testing.assert_allclose([low, high], [0.05 / 2, 1.6 / 2], rtol=0.05)
 
 
-def test_components_cut_columns_into_parts_together():
-    """Four components lie side by side in two columns as two do in one, or eight in three."""
-    one = default_prior(PAIRS[:, :1], 2, MultivariateNormal).components
-    two = default_prior(PAIRS, 4).components
-    three = default_prior(MIXED, 8, CASES["Product"][0]).components.parts[0]
-    for several in (two, three):
+def test_components_fill_volumes():
+    """Ten components in two columns are as narrow as one in one column; counts have no width."""
+    one = default_prior(PAIRS[:, :1], 1, MultivariateNormal).components
+    two = default_prior(PAIRS, 10).components
+    beside_counts = default_prior(MIXED, 10, CASES["Product"][0]).components.parts[0]
+    for several in (two, beside_counts):
         np.testing.assert_allclose(several.scale_matrix[0, 0], one.scale_matrix[0, 0], rtol=1e-6)
         np.testing.assert_allclose(several.mean_count, one.mean_count, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_thirteen_columns_of_wine_are_three_cultivars():
+    """Not two large clusters and a few wines that happen to lie close together."""
+    wine, cultivars = load_wine(return_X_y=True)
+    found = gmm_jax.fit(wine, 3, prior="default", method="gibbs", n_draws=4000)
+    assert adjusted_rand_score(cultivars, found.partition()) > 0.7
 
 
 def test_narrow_components_far_apart_are_found(bentos):

@@ -1,6 +1,6 @@
 """Weakly informative priors from the centre and the spread of the data."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -30,9 +30,16 @@ from gmm_jax.priors.normal_inverse_wishart import NormalInverseWishart
 from gmm_jax.priors.products import ProductPrior
 from gmm_jax.priors.semiconjugate_normal import SemiconjugateNormal
 
-FINEST = 5
-"""What the prior is worth deviates by the data's spread over this many times the parts that the
-components cut a column into."""
+FINEST = 10
+"""What the prior is worth fills one over this of the volume of a part."""
+
+
+class Cut(NamedTuple):
+    """Into how many parts k components cut each column."""
+
+    parts: float
+    finest: float
+    """If there were `FINEST` times as many components."""
 
 
 def default_prior(
@@ -40,30 +47,33 @@ def default_prior(
 ) -> MixturePrior:
     """Build a weakly informative prior that knows where the data are and how wide, no more.
 
-    With m and s the mean and standard deviation of a column, k components, which cut each of d
-    columns into p = k^(1 / d) parts, and r = 5 p::
+    With m and s the mean and standard deviation of a column, k components, which cut each of the d
+    columns that have a unit into p = k^(1 / d) parts, and r = (10 k)^(1 / d), as if ten times as
+    many components did::
 
         weights       ~ Dirichlet(1, ..., 1): every division is equally likely
-        normal          variances ~ InverseGamma(1/2, (s / 2 r)^2 / 2), means ~ N(m, 2 s)
+        normal          variances ~ InverseGamma(1/2, (s / r)^2 / 2), means ~ N(m, 2 s)
         several         covariances ~ InverseWishart(d + 1, diag 2 (s / r)^2), means ~
                         N(m, r^2 covariances): every correlation is equally likely
         Student-t       means ~ N(m, 2 s), scales ~ LogNormal(log(s / 2 p), 1), and degrees of
                         freedom ~ Gamma(2, 1 / 10), which Juarez and Steel [3] take
         Poisson         rates ~ Gamma(1, 1 / m): exponential about the mean count
-        exponential     rates ~ Gamma(1, m / r): means of waiting times ~ InverseGamma(1, m / r)
-        gamma           sqrt(shapes) half-normal, scaled by r; means ~ InverseGamma(1, m / r)
+        exponential     rates ~ Gamma(1, 2 m / r): means of waits ~ InverseGamma(1, 2 m / r)
+        gamma           sqrt(shapes) half-normal, scaled by 5 p; means ~ InverseGamma(1, 2 m / r)
         Bernoulli       probs ~ Beta(1, 1)
         categorical     probs ~ Dirichlet(1, ..., 1)
 
-    Of a normal's standard deviation this is worth one point that deviates by s / 2 r: in 90 of 100
-    draws of the prior it lies between .05 / p and 1.6 / p of the data's. Of several features it is
-    worth two points that deviate by s / r (from .12 / p to .9 / p), and conjugate: means have a
-    Student-t of 2 degrees of freedom, scaled by s. That a prior takes centre and spread from the
-    data, and the width of components from the parts that these cut a column into, is Fraley and
-    Raftery's [1]; theirs and Richardson and Green's [2] are surer of how wide components are, and
-    would blur narrow ones far apart. Inverse gammas keep components from shrinking onto equal
-    values, so that every posterior is proper, which densities of standard deviations that are
-    merely low at 0 don't.
+    Of a normal's standard deviation this is worth one point that deviates by s / r: in 90 of 100
+    draws of the prior of a single column it lies between .05 / k and 1.6 / k of the data's. Of
+    several features it is worth two points that deviate by s / r (from .58 to 4.4 s / r), and
+    conjugate: means have a Student-t of 2 degrees of freedom, scaled by s. That a prior takes
+    centre and spread from the data, and the width of components from the parts that these cut a
+    column into, is Fraley and Raftery's [1]; theirs and Richardson and Green's [2] are surer of how
+    wide components are, and would blur narrow ones far apart. The ten is one of volumes: were
+    components ten times narrower in each of many columns, a few points that lie close together
+    would be more probable than clusters of hundreds. Inverse gammas keep components from shrinking
+    onto equal values, so that every posterior is proper, which densities of standard deviations
+    that are merely low at 0 don't.
 
     Moving or rescaling the data moves or rescales the prior with them.
 
@@ -105,16 +115,16 @@ def default_prior(
     if as_count("n_components", n_components) < 1:
         raise ValueError(f"n_components must be at least 1, got {n_components}.")
     used = points[weight > 0]
-    n_columns = points.shape[1] if points.ndim == 2 else 1
-    n_parts = n_components ** (1 / n_columns)
-    return MixturePrior(1, _components(used, weight[weight > 0], n_parts, family))
+    d = max(1, int(np.broadcast_to(family.scaled, points.shape[1:]).sum()))
+    cut = Cut(n_components ** (1 / d), (FINEST * n_components) ** (1 / d))
+    return MixturePrior(1, _components(used, weight[weight > 0], cut, family))
 
 
-def _components(points: np.ndarray, weight: np.ndarray, n_parts: float, family: Any) -> Any:
-    """The prior of components that cut each column into so many parts; points all count."""
+def _components(points: np.ndarray, weight: np.ndarray, cut: Cut, family: Any) -> Any:
+    """The prior of components that cut columns so; points all count."""
     if isinstance(family, ProductOf):
         pairs = zip(family.families, family.columns, strict=True)
-        parts = [_components(points[:, c], weight, n_parts, own) for own, c in pairs]
+        parts = [_components(points[:, c], weight, cut, own) for own, c in pairs]
         return ProductPrior(parts, family.columns)
     family = seen(family, points)
     if isinstance(family, Levels):
@@ -127,7 +137,7 @@ def _components(points: np.ndarray, weight: np.ndarray, n_parts: float, family: 
         )
     family.check(points)
     mean, spread = _centre_and_spread(points, weight)
-    return MAKERS[family](mean, spread, n_parts)
+    return MAKERS[family](mean, spread, cut)
 
 
 def _centre_and_spread(
@@ -161,8 +171,8 @@ def _row(value: Any) -> Any:
     return np.asarray(value)[None] if np.ndim(value) else np.asarray(value)
 
 
-def _normal(mean: Any, spread: Any, n_parts: float) -> SemiconjugateNormal:
-    narrow = _spread_to_go_by(spread, mean) / (2 * FINEST * n_parts)
+def _normal(mean: Any, spread: Any, cut: Cut) -> SemiconjugateNormal:
+    narrow = _spread_to_go_by(spread, mean) / cut.finest
     # Without the checks, which would round float64: a centre may be far from 0.
     return rebuild(
         SemiconjugateNormal,
@@ -173,21 +183,21 @@ def _normal(mean: Any, spread: Any, n_parts: float) -> SemiconjugateNormal:
     )
 
 
-def _multivariate_normal(mean: Any, spread: Any, n_parts: float) -> NormalInverseWishart:
-    narrow = _spread_to_go_by(np.atleast_1d(spread), mean) / (FINEST * n_parts)
+def _multivariate_normal(mean: Any, spread: Any, cut: Cut) -> NormalInverseWishart:
+    narrow = _spread_to_go_by(np.atleast_1d(spread), mean) / cut.finest
     return rebuild(
         NormalInverseWishart,
         mean=np.atleast_1d(mean),
-        mean_count=np.asarray((FINEST * n_parts) ** -2.0),
+        mean_count=np.asarray(cut.finest**-2.0),
         df=np.asarray(narrow.size + 1.0),
         scale_matrix=np.diag(2 * narrow**2),
     )
 
 
-def _student_t(mean: Any, spread: Any, n_parts: float) -> IndependentPrior:
+def _student_t(mean: Any, spread: Any, cut: Cut) -> IndependentPrior:
     from numpyro import distributions as dist
 
-    usual = _spread_to_go_by(spread, mean) / (2 * n_parts)
+    usual = _spread_to_go_by(spread, mean) / (2 * cut.parts)
     return IndependentPrior(
         StudentT,
         means=Entries.exact("Normal", loc=_row(mean), scale=_row(2 * spread)),
@@ -196,22 +206,22 @@ def _student_t(mean: Any, spread: Any, n_parts: float) -> IndependentPrior:
     )
 
 
-def _poisson(mean: Any, spread: Any, n_parts: float) -> GammaPoisson:
+def _poisson(mean: Any, spread: Any, cut: Cut) -> GammaPoisson:
     return GammaPoisson(1, 1 / _row(np.where(mean > 0, mean, 1)))
 
 
-def _exponential(mean: Any, spread: Any, n_parts: float) -> GammaExponential:
+def _exponential(mean: Any, spread: Any, cut: Cut) -> GammaExponential:
     if not np.all(mean > 0):
         raise ValueError("a column of waiting times is 0 throughout: drop it.")
-    return GammaExponential(1, _row(mean) / (FINEST * n_parts))
+    return GammaExponential(1, 2 * _row(mean) / cut.finest)
 
 
-def _gamma(mean: Any, spread: Any, n_parts: float) -> GammaInverseGamma:
+def _gamma(mean: Any, spread: Any, cut: Cut) -> GammaInverseGamma:
     # The square of a half-normal scaled by r is a gamma of shape 1/2 and rate 1 / (2 r^2).
-    return GammaInverseGamma(0.5, 0.5 / (FINEST * n_parts) ** 2, 1, _row(mean) / (FINEST * n_parts))
+    return GammaInverseGamma(0.5, 0.5 / (5 * cut.parts) ** 2, 1, 2 * _row(mean) / cut.finest)
 
 
-def _bernoulli(mean: Any, spread: Any, n_parts: float) -> BetaBernoulli:
+def _bernoulli(mean: Any, spread: Any, cut: Cut) -> BetaBernoulli:
     return BetaBernoulli(1, 1)
 
 
@@ -224,4 +234,4 @@ MAKERS: dict[Any, Any] = {
     Bernoulli: _bernoulli,
     StudentT: _student_t,
 }
-"""From mean and standard deviation of each column, which are of one unit, and the parts."""
+"""From mean and standard deviation of each column, which are of one unit, and how it is cut."""
