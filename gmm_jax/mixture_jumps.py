@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gmm_jax import gibbs, mixture_gibbs
 from gmm_jax import mixture_posterior as weighed
@@ -44,8 +44,8 @@ def arguments_around(
     draws: Mixture,
     chains: mixture_gibbs.Arguments,
     rows: Table,
-) -> Arguments:
-    """Take conditionals at draws, evenly spread over all.
+) -> tuple[Arguments, Int[np.ndarray, "m"]]:
+    """Take conditionals at draws, evenly spread over all; tell which draws these are.
 
     Args:
         key: Random key.
@@ -59,7 +59,8 @@ def arguments_around(
     places = jax.tree.map(lambda a: jnp.asarray(a[picked]), draws)
     conditionals = _conditionals(key, places, chains)
     log_shares = jnp.full(size, -np.log(size), rows.points.dtype)
-    return Arguments(chains, weighed.Arguments(rows, chains.prior, conditionals, log_shares))
+    proposal = weighed.Arguments(rows, chains.prior, conditionals, log_shares)
+    return Arguments(chains, proposal), picked
 
 
 @functools.partial(jit_by_size, size=mixture_gibbs.size)

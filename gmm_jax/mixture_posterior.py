@@ -1,11 +1,12 @@
 """The posterior of a mixture by importance sampling, with a proposal that EM and Gibbs inform.
 
 The proposal is a mixture of full conditionals p(parameters | assignments, data), taken where Gibbs
-chains stand that set out from EM fits with 1, 2, ... k components; so it covers every number of
-occupied components. Values that are missing are drawn with the assignments there, and integrated
-out of the likelihood. The proposal's density is summed exactly over all k! labellings, and so is
-the prior's [1]; hence the evidence is that of all labellings, and none is missed or counted twice.
-A pilot run sets the shares of the conditionals.
+chains stand, half of which set out from EM fits with k components and fewer, so that it covers
+every number of occupied components, and half from the prior, along rising temperatures. Values that
+are missing are drawn with the assignments there, and integrated out of the likelihood. The
+proposal's density is summed exactly over all k! labellings, and so is the prior's [1]; hence the
+evidence is that of all labellings, and none is missed or counted twice. A pilot run sets the shares
+of the conditionals.
 
 [1] Lee and Robert (2016), "Importance sampling schemes for evidence approximation in mixture
     models".
@@ -34,10 +35,15 @@ from gmm_jax.table import Table, log_likelihood
 
 MOST_COMPONENTS = 10
 """Beyond this the sum over labellings costs too much."""
-SWEEPS = 40
+RISING, SWEEPS = 20, 40
+"""So many sweeps of chains from the prior, at temperatures from the lowest to 1, then so many of
+all."""
+LOWEST = 0.1
 TEMPERATURES = (1.0, 0.5)
 """The conditionals are taken at all the data and, wider, at half of them."""
 PILOT = 2048
+FEWEST = 3
+"""If fewer chains found what holds the posterior, others may be missing."""
 FITS = 8
 """EM fits that starts are chosen from, at least."""
 
@@ -52,6 +58,23 @@ class Arguments(NamedTuple):
     """Of the conditionals. Where the prior proposes there are none, and k numbers stand here."""
 
 
+class Finders(NamedTuple):
+    """So many of the chains found what holds the posterior: where few did, there may be more."""
+
+    effective: float
+    of: int
+
+    def problem(self) -> str | None:
+        """Say so where too few did."""
+        if not self.effective < min(FEWEST, self.of / 2):
+            return None
+        return (
+            f"what holds the posterior was found by few of the chains that looked for it: "
+            f"{self.effective:.1f} of {self.of}, in effect. There may be more that none has found, "
+            f"and the log evidence too low."
+        )
+
+
 def sample(
     key: Array,
     table: Table,
@@ -63,7 +86,7 @@ def sample(
     n_particles: int,
     n_draws: int,
     proposal: str,
-) -> importance.ImportanceSample:
+) -> tuple[importance.ImportanceSample, Finders | None]:
     """Draw from the posterior and estimate the evidence.
 
     Args:
@@ -76,6 +99,9 @@ def sample(
         n_particles: How many to weigh.
         n_draws: How many to keep.
         proposal: "em" for the informed proposal, "prior" for draws from the prior.
+
+    Returns:
+        The draws, and who found where they lie: None of draws from the prior.
     """
     # Where values are missing each point may have a covariance of its own.
     d = math.prod(table.points.shape[2:]) if table.incomplete else 1
@@ -85,7 +111,7 @@ def sample(
     sizes = dict(n_particles=n_particles, n_draws=n_draws, chunk_size=chunk_size)
     if proposal == "prior":
         arguments = Arguments(table, prior, None, jnp.zeros(n_components))
-        return importance.run(run_key, FROM_PRIOR, arguments, **sizes)
+        return importance.run(run_key, FROM_PRIOR, arguments, **sizes), None
     start_key, pilot_key = jax.random.split(arguments_key)
     conditionals = informed_conditionals(start_key, table, prior, floor, family, n_components)
     n_conditionals = jax.tree.leaves(conditionals)[0].shape[0]
@@ -94,7 +120,28 @@ def sample(
     log_shares = _pilot_shares(pilot_key, arguments, chunk_size)
     arguments = arguments._replace(log_shares=log_shares)
     drawn = importance.run(run_key, INFORMED, arguments, **sizes)
-    return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior))
+    picked = np.linspace(0, n_draws - 1, chunk_size).astype(int)
+    some = jax.tree.map(lambda a: a[picked], drawn.draws)
+    chains = np.arange(n_conditionals) % (n_conditionals // len(TEMPERATURES))
+    found = finders(some, arguments, chains)
+    return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior)), found
+
+
+def finders(draws: Mixture, arguments: Arguments, chains: Int[np.ndarray, "c"]) -> Finders:
+    """Count the chains that found the places of draws of the posterior.
+
+    A draw is shared among conditionals as these propose it. The count is that of equal shares that
+    have the same sum of squares.
+
+    Args:
+        draws: Some, on the first axis.
+        arguments: The conditionals.
+        chains: Where these were taken: each the number of a chain.
+    """
+    log_densities = _log_densities_of_all(draws, arguments)
+    shares = np.asarray(jax.nn.softmax(log_densities).mean(0))
+    of_chains = np.bincount(chains, shares)
+    return Finders(float(1 / (of_chains**2).sum()), len(of_chains))
 
 
 def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:
@@ -143,22 +190,30 @@ def _size(key: Array, table: Table, prior: Any, floor: Array, family: Any, k: in
 def informed_conditionals(
     key: Array, table: Table, prior: Any, floor: Float[Array, ""], family: Any, n_components: int
 ) -> Any:
-    """Run EM, then Gibbs chains; return the conditionals where the chains stand, batched."""
-    start_key, chain_key = jax.random.split(key)
+    """Run Gibbs chains; return the conditionals where they stand, batched."""
+    em_key, prior_key, chain_key = jax.random.split(key, 3)
     n_chains = _number_of_chains(n_components)
-    occupied = np.arange(n_chains) % n_components + 1
-    starts = em_starts(start_key, table, family, floor, n_components, occupied)
+    n_informed, event = (n_chains + 1) // 2, table.points.shape[2:]
+    occupied = half_of_them_all(n_components, n_informed)
+    starts = em_starts(em_key, table, family, floor, n_components, occupied)
+    at_random = prior.sample(prior_key, n_components, event, (n_chains - n_informed,))
+    starts = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), starts, at_random)
+    temperatures = jnp.asarray(
+        np.r_[np.geomspace(LOWEST, 1, RISING), np.ones(SWEEPS)], table.points.dtype
+    )
 
     def sweep(i, carry):
         state, _ = carry
         key = jax.random.fold_in(chain_key, i)
-        state, info = gibbs.step(key, state, table, prior, floor)
-        return state, (info.statistics, info.references)
+        after, info = gibbs.step(key, state, table, prior, floor, temperature=temperatures[i])
+        # EM fits, which low temperatures would lead astray, set out when all are at 1.
+        waits = (i < RISING) & (jnp.arange(n_chains) < n_informed)
+        return choose(waits, state, after), (info.statistics, info.references)
 
     state = gibbs.init(starts)
     shapes = jax.eval_shape(lambda: sweep(0, (state, None))[1])
     nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    _, last = jax.lax.fori_loop(0, SWEEPS, sweep, (state, nothing))
+    _, last = jax.lax.fori_loop(0, RISING + SWEEPS, sweep, (state, nothing))
 
     def given(temperature):
         return jax.vmap(
@@ -191,6 +246,13 @@ def _best_shares(log_weights: Array, log_densities: Array) -> Float[Array, "c"]:
     even = 1 / shares.shape[0]
     shares = jnp.where(jnp.all(jnp.isfinite(shares)), shares, even)
     return jnp.log(0.9 * shares + 0.1 * even)
+
+
+def half_of_them_all(n_components: int, n_starts: int) -> Int[np.ndarray, "c"]:
+    """How many components of EM fits shall have points: k, k - 1, k, k - 2, ... k, 1, and again."""
+    each = np.arange(n_starts)
+    fewer = each // 2 % max(1, n_components - 1) + 1
+    return np.maximum(n_components - np.where(each % 2, fewer, 0), 1)
 
 
 def em_starts(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gmm_jax import convergence, gibbs, mixture_gibbs
 from gmm_jax._compile import jit_by_size
@@ -17,7 +17,7 @@ from gmm_jax._progress import Report, in_rounds, telling
 from gmm_jax.fitting import agreement, jumping
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.mixture import Mixture
-from gmm_jax.mixture_posterior import MOST_COMPONENTS, em_starts
+from gmm_jax.mixture_posterior import LOWEST, MOST_COMPONENTS, em_starts, half_of_them_all
 from gmm_jax.table import Table, log_likelihood
 
 STEPS = 1000
@@ -27,7 +27,7 @@ ROUNDS, SHORTEST = 10, 25
 """So many rounds of draws, of so many steps at least."""
 WARM_UP, LEAST_WARM_UP = 5, 250
 """So many rounds before them, and so many steps at least."""
-ANNEALED, LOWEST = 2, 0.1
+ANNEALED = 2
 """Chains from the prior spend so many rounds at temperatures below 1, from the lowest."""
 MARGIN = 10.0
 """Lost is who stands lower by so many nats, and one for every four parameters that are free."""
@@ -64,13 +64,16 @@ def by_gibbs(
     options = dict(named=named and k <= MOST_COMPONENTS, partial=task.partial)
     with telling("Gibbs sampling", progress) as report:
         advance = functools.partial(mixture_gibbs.advance, **options)
-        rounds = _rounds(run_key, advance, mixtures, arguments, task.n_free, sizes, report)
+        run = _rounds(run_key, advance, mixtures, arguments, task.n_free, sizes, report)
+        rounds, origins = run
         draws, log_likelihood = agreement.joined(rounds, n_steps)
         sampled = agreement.sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
         if sampled.interrupted or not task.weighable or not (sampled.problem or evidence):
             return sampled
         latest = jax.tree.map(lambda a: a[:, -1], draws)
-        return jumping.go_on(jumps_key, task, arguments, sampled, latest, sizes, report, **options)
+        return jumping.go_on(
+            jumps_key, task, arguments, sampled, latest, origins, sizes, report, **options
+        )
 
 
 def by_nuts(
@@ -124,8 +127,8 @@ def _rounds(
     n_free: int,
     sizes: tuple[int, int],
     report: Report,
-) -> list[Any]:
-    """Draws of each round after the warm-up.
+) -> tuple[list[Any], Int[np.ndarray, "c"]]:
+    """Draws of each round after the warm-up, and at which start each chain set out.
 
     In the first rounds the temperature rises, so that chains find the way from the prior; those
     that set out from EM fits, which it would lead astray, do so after that.
@@ -146,7 +149,8 @@ def _rounds(
     temperatures = temperatures.astype(arguments.floor.dtype)
     starts, n_informed = mixtures, _n_informed(len(mixtures.weights))
 
-    def one_round(i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
+    def one_round(i: int, state: tuple[Mixture, np.ndarray]) -> tuple[Any, Any]:
+        mixtures, origins = state
         own = jax.random.fold_in(key, i)
         now = jnp.asarray(temperatures[i * length : (i + 1) * length])
         mixtures, *new = advance(own, mixtures, arguments, now)
@@ -158,32 +162,35 @@ def _rounds(
         if ANNEALED <= i < n_warmup:
             latest = np.asarray(new[1])[:, -1]
             other = jax.random.fold_in(key, n_warmup + n_rounds + i)
-            mixtures = _without_the_lost(other, mixtures, latest, arguments, n_free)
-        return mixtures, new
+            state = _without_the_lost(other, (mixtures, origins), latest, arguments, n_free)
+            mixtures, origins = state
+        return (mixtures, origins), new
 
-    return in_rounds(one_round, mixtures, n_warmup, n_rounds, report)[1]
+    state = mixtures, np.arange(len(mixtures.weights))
+    (_, origins), rounds = in_rounds(one_round, state, n_warmup, n_rounds, report)
+    return rounds, origins
 
 
 def _without_the_lost(
     key: Array,
-    mixtures: Mixture,
+    state: tuple[Mixture, Int[np.ndarray, "c"]],
     log_likelihood: Float[np.ndarray, "c"],
     arguments: mixture_gibbs.Arguments,
     n_free: int,
-) -> Mixture:
-    """Let chains that no posterior would ever see where they stand set out from other chains.
+) -> tuple[Mixture, Int[np.ndarray, "c"]]:
+    """Let chains that no posterior would ever see where they stand go on from other chains.
 
     From a bad start a chain may climb to a place that is not left again in any number of steps, and
     whose share of the posterior is next to nothing. Modes that compete stay.
     """
     slack = MARGIN + n_free / 4
     if arguments.held is not None or np.ptp(log_likelihood) <= slack:
-        return mixtures
-    log_mass = np.asarray(_log_mass(key, mixtures, arguments))
+        return state
+    log_mass = np.asarray(_log_mass(key, state[0], arguments))
     log_mass = np.where(np.isnan(log_mass), -np.inf, log_mass)
     sound = log_mass >= log_mass.max() - slack
     others = np.resize(np.flatnonzero(sound), sound.size)
-    return jax.tree.map(lambda a: a[np.where(sound, np.arange(sound.size), others)], mixtures)
+    return jax.tree.map(lambda a: a[np.where(sound, np.arange(sound.size), others)], state)
 
 
 @functools.partial(jit_by_size, size=mixture_gibbs.size)
@@ -212,7 +219,7 @@ def _starts(
     table, prior, floor, held = arguments
     em_key, prior_key = jax.random.split(key)
     n_informed, k = _n_informed(n_chains), known.n_components
-    occupied = k - np.arange(n_informed) % k
+    occupied = half_of_them_all(k, n_informed)
     informed = em_starts(em_key, table, family, floor, k, occupied, known, held)
     at_random = gibbs.from_prior(prior_key, prior, floor, known, held, n_chains - n_informed)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), informed, at_random)

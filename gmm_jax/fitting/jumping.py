@@ -4,9 +4,12 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jaxtyping import Int
 
-from gmm_jax import bridge, mixture_gibbs, mixture_jumps
+from gmm_jax import bridge, mixture_gibbs, mixture_jumps, mixture_posterior
 from gmm_jax._progress import Report, in_rounds
 from gmm_jax.fitting import agreement
 from gmm_jax.fitting.task import Sampled, Task
@@ -16,6 +19,8 @@ WARM_UP = 2
 """So many rounds before those that count."""
 THINNING = 1, 4
 """Of so many steps one is kept; the second number where the first doesn't do."""
+WITNESSES = 256
+"""So many draws tell who found the posterior."""
 
 
 def go_on(
@@ -24,6 +29,7 @@ def go_on(
     arguments: mixture_gibbs.Arguments,
     sampled: Sampled,
     mixtures: Mixture,
+    origins: Int[np.ndarray, "c"],
     sizes: tuple[int, int],
     report: Report,
     **options: bool,
@@ -36,14 +42,16 @@ def go_on(
         arguments: The same.
         sampled: What chains found that did not jump; it stays if an interrupt comes too early.
         mixtures: Where they ended.
+        origins: Where they set out: chains with the same number found one place together.
         sizes: The number of steps in a round, and of rounds that count.
         report: Is told how far it is.
         options: For each step.
     """
     length, n_rounds = sizes
     around_key, key = jax.random.split(key)
+    n_draws = len(sampled.draws.weights) // len(origins)
     around = mixture_jumps.arguments_around(around_key, sampled.draws, arguments, task.rows())
-    n_draws = len(sampled.draws.weights) // len(mixtures.weights)
+    around, picked = around
 
     def one_round(thin: int, i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
         own = jax.random.fold_in(jax.random.fold_in(key, thin), i)
@@ -64,4 +72,10 @@ def go_on(
         sampled = sampled._replace(details=sampled.details | told)
         if sampled.interrupted or not sampled.problem:
             break
-    return sampled
+    some = np.linspace(0, len(sampled.draws.weights) - 1, WITNESSES).astype(int)
+    places = jax.tree.map(lambda a: jnp.asarray(a[some]), sampled.draws)
+    found = mixture_posterior.finders(places, around.proposal, origins[picked // n_draws])
+    problem = found._replace(of=len(origins)).problem()
+    if sampled.problem or not problem:
+        return sampled
+    return sampled._replace(problem=f"{problem} Pass more chains (n_chains), or fewer components.")

@@ -27,7 +27,7 @@ def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None
             f"most {mixture_posterior.MOST_COMPONENTS}. Use method='smc', or method='em' for the "
             f"posterior mode."
         )
-    sample = mixture_posterior.sample(
+    sample, found = mixture_posterior.sample(
         key,
         task.rows(),
         task.prior,
@@ -40,6 +40,10 @@ def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None
     )
     sample = jax.device_get(sample)
     problem = importance.verdict(sample)
+    remedy = REMEDY[proposal]
+    if found and not problem:
+        problem = found.problem()
+        remedy = "Use method='gibbs', a more informative prior, or fewer components."
     return Sampled(
         sample.draws,
         f"{n_particles} particles "
@@ -51,7 +55,7 @@ def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None
             pareto_k=float(sample.pareto_k),
             log_importance_weights=sample.log_importance_weights,
         ),
-        f"{problem} {REMEDY[proposal]}" if problem else None,
+        f"{problem} {remedy}" if problem else None,
     )
 
 
