@@ -393,8 +393,11 @@ def test_a_chain_that_is_lost_sets_out_from_another(bentos, tutorial_prior):
     normals = rebuild(Normal, means=means, scales=scales)
     now = rebuild(Mixture, weights=jnp.full((4, 2), 0.5), components=normals)
     likelihoods = np.array([-54.0, -1000.0, -60.0, np.nan])
-    kept = chains._without_the_lost(jax.random.key(0), now, likelihoods, arguments, task.n_free)
-    assert_array_equal(kept.components.means, means[np.array([0, 2, 2, 2])])
+    kept, origins = chains._without_the_lost(
+        jax.random.key(0), (now, np.arange(4)), likelihoods, arguments, task.n_free
+    )
+    assert_array_equal(origins, [0, 2, 2, 2])
+    assert_array_equal(kept.components.means, means[origins])
 
 
 def test_the_mass_of_one_component_is_its_evidence(x64):
