@@ -420,8 +420,8 @@ def test_chains_that_disagree_jump():
         result = gmm_jax.fit(plants, 3, prior="default", method="gibbs")
     assert "16 jumping Gibbs chains of 1000 draws" in result.reason
     assert result.effective_sample_size > 1000
-    # -315.541 is the mean over ten keys, which lie .014 apart.
-    assert result.log_evidence == pytest.approx(-315.541, abs=5 * result.log_evidence_error)
+    # -308.252 is the mean over three keys, which lie .010 apart.
+    assert result.log_evidence == pytest.approx(-308.252, abs=5 * result.log_evidence_error)
     assert result.log_evidence_error < 0.03
 
 
