@@ -122,12 +122,14 @@ def sample(
     drawn = importance.run(run_key, INFORMED, arguments, **sizes)
     picked = np.linspace(0, n_draws - 1, chunk_size).astype(int)
     some = jax.tree.map(lambda a: a[picked], drawn.draws)
-    chains = np.arange(n_conditionals) % (n_conditionals // len(TEMPERATURES))
-    found = finders(some, arguments, chains)
+    n_chains = n_conditionals // len(TEMPERATURES)
+    found = finders(some, arguments, np.arange(n_conditionals) % n_chains, n_chains)
     return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior)), found
 
 
-def finders(draws: Mixture, arguments: Arguments, chains: Int[np.ndarray, "c"]) -> Finders:
+def finders(
+    draws: Mixture, arguments: Arguments, chains: Int[np.ndarray, "c"], n_chains: int
+) -> Finders:
     """Count the chains that found the places of draws of the posterior.
 
     A draw is shared among conditionals as these propose it. The count is that of equal shares that
@@ -137,11 +139,11 @@ def finders(draws: Mixture, arguments: Arguments, chains: Int[np.ndarray, "c"]) 
         draws: Some, on the first axis.
         arguments: The conditionals.
         chains: Where these were taken: each the number of a chain.
+        n_chains: How many looked for such places.
     """
     log_densities = _log_densities_of_all(draws, arguments)
     shares = np.asarray(jax.nn.softmax(log_densities).mean(0))
-    of_chains = np.bincount(chains, shares)
-    return Finders(float(1 / (of_chains**2).sum()), len(of_chains))
+    return Finders(float(1 / (np.bincount(chains, shares) ** 2).sum()), n_chains)
 
 
 def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:

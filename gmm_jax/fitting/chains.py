@@ -159,12 +159,12 @@ def _rounds(
                 lambda start, now: np.concatenate([start[:n_informed], now[n_informed:]]),
                 *jax.device_get((starts, mixtures)),
             )
+        state = mixtures, origins
         if ANNEALED <= i < n_warmup:
             latest = np.asarray(new[1])[:, -1]
             other = jax.random.fold_in(key, n_warmup + n_rounds + i)
-            state = _without_the_lost(other, (mixtures, origins), latest, arguments, n_free)
-            mixtures, origins = state
-        return (mixtures, origins), new
+            state = _without_the_lost(other, state, latest, arguments, n_free)
+        return state, new
 
     state = mixtures, np.arange(len(mixtures.weights))
     (_, origins), rounds = in_rounds(one_round, state, n_warmup, n_rounds, report)

@@ -49,9 +49,8 @@ def go_on(
     """
     length, n_rounds = sizes
     around_key, key = jax.random.split(key)
-    n_draws = len(sampled.draws.weights) // len(origins)
-    around = mixture_jumps.arguments_around(around_key, sampled.draws, arguments, task.rows())
-    around, picked = around
+    n_draws, rows = len(sampled.draws.weights) // len(origins), task.rows()
+    around, picked = mixture_jumps.arguments_around(around_key, sampled.draws, arguments, rows)
 
     def one_round(thin: int, i: int, mixtures: Mixture) -> tuple[Mixture, Any]:
         own = jax.random.fold_in(jax.random.fold_in(key, thin), i)
@@ -74,8 +73,8 @@ def go_on(
             break
     some = np.linspace(0, len(sampled.draws.weights) - 1, WITNESSES).astype(int)
     places = jax.tree.map(lambda a: jnp.asarray(a[some]), sampled.draws)
-    found = mixture_posterior.finders(places, around.proposal, origins[picked // n_draws])
-    problem = found._replace(of=len(origins)).problem()
+    chains = origins[picked // n_draws]
+    problem = mixture_posterior.finders(places, around.proposal, chains, len(origins)).problem()
     if sampled.problem or not problem:
         return sampled
     return sampled._replace(problem=f"{problem} Pass more chains (n_chains), or fewer components.")

@@ -70,10 +70,10 @@ def default_prior(
     centre and spread from the data, and the width of components from the parts that these cut a
     column into, is Fraley and Raftery's [1]; theirs and Richardson and Green's [2] are surer of how
     wide components are, and would blur narrow ones far apart. The ten is one of volumes: were
-    components ten times narrower in each of many columns, a few points that lie close together
-    would be more probable than clusters of hundreds. Inverse gammas keep components from shrinking
-    onto equal values, so that every posterior is proper, which densities of standard deviations
-    that are merely low at 0 don't.
+    components so much narrower in each of many columns, clusters that are plainly apart would be
+    more probable together, beside a few points that happen to lie close. Inverse gammas keep
+    components from shrinking onto equal values, so that every posterior is proper, which densities
+    of standard deviations that are merely low at 0 don't.
 
     Moving or rescaling the data moves or rescales the prior with them.
 
