@@ -196,7 +196,7 @@ def informed_conditionals(
     em_key, prior_key, chain_key = jax.random.split(key, 3)
     n_chains = _number_of_chains(n_components)
     n_informed, event = (n_chains + 1) // 2, table.points.shape[2:]
-    occupied = half_of_them_all(n_components, n_informed)
+    occupied = occupancies(n_components, n_informed)
     starts = em_starts(em_key, table, family, floor, n_components, occupied)
     at_random = prior.sample(prior_key, n_components, event, (n_chains - n_informed,))
     starts = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), starts, at_random)
@@ -250,7 +250,7 @@ def _best_shares(log_weights: Array, log_densities: Array) -> Float[Array, "c"]:
     return jnp.log(0.9 * shares + 0.1 * even)
 
 
-def half_of_them_all(n_components: int, n_starts: int) -> Int[np.ndarray, "c"]:
+def occupancies(n_components: int, n_starts: int) -> Int[np.ndarray, "c"]:
     """How many components of EM fits shall have points: k, k - 1, k, k - 2, ... k, 1, and again."""
     each = np.arange(n_starts)
     fewer = each // 2 % max(1, n_components - 1) + 1
