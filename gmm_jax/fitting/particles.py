@@ -18,7 +18,7 @@ REMEDY = {
 
 
 def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None) -> Sampled:
-    """Weigh particles around EM fits, or from the prior."""
+    """Weigh particles around short chains, or from the prior."""
     n_particles = 20_000 if n_particles is None else n_particles
     k = task.n_components
     if k > mixture_posterior.MOST_COMPONENTS:
@@ -47,7 +47,7 @@ def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None
     return Sampled(
         sample.draws,
         f"{n_particles} particles "
-        + ("from the prior" if proposal == "prior" else "around EM fits"),
+        + ("from the prior" if proposal == "prior" else "around short chains"),
         dict(
             log_evidence=float(sample.log_evidence),
             log_evidence_error=float(sample.log_evidence_error),
