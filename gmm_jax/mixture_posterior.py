@@ -5,11 +5,13 @@ chains stand, half of which set out from EM fits with k components and fewer, so
 every number of occupied components, and half from the prior, along rising temperatures. Values that
 are missing are drawn with the assignments there, and integrated out of the likelihood. The
 proposal's density is summed exactly over all k! labellings, and so is the prior's [1]; hence the
-evidence is that of all labellings, and none is missed or counted twice. A pilot run sets the shares
-of the conditionals.
+evidence is that of all labellings, and none is missed or counted twice. A pilot run tells which of
+the places where chains have stood are worth proposing from, and how often: most have been in the
+same few.
 
 [1] Lee and Robert (2016), "Importance sampling schemes for evidence approximation in mixture
     models".
+[2] Li and Barron (1999), "Mixture density estimation".
 """
 
 import functools
@@ -35,9 +37,9 @@ from gmm_jax.table import Table, log_likelihood
 
 MOST_COMPONENTS = 10
 """Beyond this the sum over labellings costs too much."""
-RISING, SWEEPS = 20, 40
+RISING, SWEEPS, EVERY = 20, 40, 10
 """So many sweeps of chains from the prior, at temperatures from the lowest to 1, then so many of
-all."""
+all; of these the conditionals are taken after every few."""
 LOWEST = 0.1
 TEMPERATURES = (1.0, 0.5)
 """The conditionals are taken at all the data and, wider, at half of them."""
@@ -106,7 +108,7 @@ def sample(
     # Where values are missing each point may have a covariance of its own.
     d = math.prod(table.points.shape[2:]) if table.incomplete else 1
     width = table.sample_weight.size * n_components * d**2
-    chunk_size = max(16, min(1024, 2**22 // width))
+    chunk_size = max(16, min(512, 2**22 // width))
     arguments_key, run_key, labels_key = jax.random.split(key, 3)
     sizes = dict(n_particles=n_particles, n_draws=n_draws, chunk_size=chunk_size)
     if proposal == "prior":
@@ -114,21 +116,25 @@ def sample(
         return importance.run(run_key, FROM_PRIOR, arguments, **sizes), None
     start_key, pilot_key = jax.random.split(arguments_key)
     conditionals = informed_conditionals(start_key, table, prior, floor, family, n_components)
-    n_conditionals = jax.tree.leaves(conditionals)[0].shape[0]
-    log_shares = jnp.full(n_conditionals, -np.log(n_conditionals), table.points.dtype)
-    arguments = Arguments(table, prior, conditionals, log_shares)
-    log_shares = _pilot_shares(pilot_key, arguments, chunk_size)
-    arguments = arguments._replace(log_shares=log_shares)
+    n_batches, size = jax.tree.leaves(conditionals)[0].shape[:2]
+    log_shares = jnp.full(size, -np.log(size), table.points.dtype)
+    batches = [
+        Arguments(table, prior, jax.tree.map(lambda a, i=i: a[i], conditionals), log_shares)
+        for i in range(n_batches)
+    ]
+    arguments = _most_useful(pilot_key, batches, chunk_size)
     drawn = importance.run(run_key, INFORMED, arguments, **sizes)
     picked = np.linspace(0, n_draws - 1, chunk_size).astype(int)
-    some = jax.tree.map(lambda a: a[picked], drawn.draws)
-    n_chains = n_conditionals // len(TEMPERATURES)
-    found = finders(some, arguments, np.arange(n_conditionals) % n_chains, n_chains)
+    witnesses = jax.tree.map(lambda a: a[picked], drawn.draws)
+    n_chains = size // len(TEMPERATURES)
+    chains = np.arange(n_batches * size) % n_chains
+    under_all = jnp.concatenate([log_densities(witnesses, batch) for batch in batches], 1)
+    found = finders(under_all, chains, n_chains)
     return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior)), found
 
 
 def finders(
-    draws: Mixture, arguments: Arguments, chains: Int[np.ndarray, "c"], n_chains: int
+    log_densities: Float[Array, "s c"], chains: Int[np.ndarray, "c"], n_chains: int
 ) -> Finders:
     """Count the chains that found the places of draws of the posterior.
 
@@ -136,12 +142,10 @@ def finders(
     have the same sum of squares.
 
     Args:
-        draws: Some, on the first axis.
-        arguments: The conditionals.
+        log_densities: Of s draws under conditionals, from `log_densities`.
         chains: Where these were taken: each the number of a chain.
         n_chains: How many looked for such places.
     """
-    log_densities = _log_densities_of_all(draws, arguments)
     shares = np.asarray(jax.nn.softmax(log_densities).mean(0))
     return Finders(float(1 / (np.bincount(chains, shares) ** 2).sum()), n_chains)
 
@@ -192,7 +196,7 @@ def _size(key: Array, table: Table, prior: Any, floor: Array, family: Any, k: in
 def informed_conditionals(
     key: Array, table: Table, prior: Any, floor: Float[Array, ""], family: Any, n_components: int
 ) -> Any:
-    """Run Gibbs chains; return the conditionals where they stand, batched."""
+    """Run Gibbs chains; return the conditionals at some of their steps, by step and by chain."""
     em_key, prior_key, chain_key = jax.random.split(key, 3)
     n_chains = _number_of_chains(n_components)
     n_informed, event = (n_chains + 1) // 2, table.points.shape[2:]
@@ -205,46 +209,87 @@ def informed_conditionals(
     )
 
     def sweep(i, carry):
-        state, _ = carry
+        state, places = carry
         key = jax.random.fold_in(chain_key, i)
         after, info = gibbs.step(key, state, table, prior, floor, temperature=temperatures[i])
         # EM fits, which low temperatures would lead astray, set out when all are at 1.
         waits = (i < RISING) & (jnp.arange(n_chains) < n_informed)
-        return choose(waits, state, after), (info.statistics, info.references)
+        place = jnp.maximum(i - RISING, 0) // EVERY
+        seen = info.statistics, info.references
+        places = jax.tree.map(lambda all, now: all.at[place].set(now), places, seen)
+        return choose(waits, state, after), places
 
     state = gibbs.init(starts)
-    shapes = jax.eval_shape(lambda: sweep(0, (state, None))[1])
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    _, last = jax.lax.fori_loop(0, RISING + SWEEPS, sweep, (state, nothing))
+    _, info = jax.eval_shape(lambda: gibbs.step(chain_key, state, table, prior, floor))
+    places = jax.tree.map(
+        lambda a: jnp.zeros((SWEEPS // EVERY, *a.shape), a.dtype),
+        (info.statistics, info.references),
+    )
+    _, places = jax.lax.fori_loop(0, RISING + SWEEPS, sweep, (state, places))
 
-    def given(temperature):
-        return jax.vmap(
-            lambda statistics, reference: prior.given(
-                reference, jax.tree.map(lambda a: temperature * a, statistics), floor
-            )
-        )(*last)
+    def given(temperature, statistics, reference):
+        tempered = jax.tree.map(lambda a: temperature * a, statistics)
+        return prior.given(reference, tempered, floor)
 
-    conditionals = jax.vmap(given)(jnp.array(TEMPERATURES, table.points.dtype))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), conditionals)
+    each = jax.vmap(jax.vmap(given, (None, 0, 0)), (0, None, None))
+    each = jax.vmap(each, (None, 0, 0))
+    conditionals = each(jnp.array(TEMPERATURES, table.points.dtype), *places)
+    return jax.tree.map(lambda a: a.reshape(len(a), -1, *a.shape[3:]), conditionals)
 
 
-def _pilot_shares(key: Array, arguments: Arguments, chunk_size: int) -> Float[Array, "c"]:
-    """Log shares that bring the proposal closest, in Kullback-Leibler divergence, to the posterior.
+def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Arguments:
+    """Of several batches keep those conditionals, as many as in one, that come closest together.
 
-    They maximise sum_i W_i log sum_c share_c q_c(particle i) over the weighted particles of a
-    pilot run. A tenth stays spread evenly, so that no conditional is lost to chance.
+    To the posterior, in Kullback-Leibler divergence: the shares of those kept maximise
+    sum_i W_i log sum_c share_c q_c(particle i) over the weighted particles of a pilot run. A tenth
+    is spread evenly, so that none is lost to chance.
     """
-    log_weights, log_densities = [], []
-    for chunk_key in jax.random.split(key, -(-PILOT // chunk_size)):
+    targets, densities = [], []
+    for i in range(len(batches) * -(-PILOT // (len(batches) * chunk_size))):
+        own = i % len(batches)
+        arguments = batches[own]
+        chunk_key = jax.random.fold_in(key, i)
         mixtures = importance.draw(chunk_key, propose_informed, arguments, chunk_size)
-        log_weights.append(importance.weigh(mixtures, over_all_labellings, arguments))
-        log_densities.append(_log_densities_of_all(mixtures, arguments))
-    return _best_shares(jnp.concatenate(log_weights), jnp.concatenate(log_densities))
+        each = [log_densities(mixtures, batch) for batch in batches]
+        log_weights = importance.weigh(mixtures, over_all_labellings, arguments)
+        targets.append(log_weights + log_sum_exp(arguments.log_shares + each[own], -1))
+        densities.append(jnp.concatenate(each, 1))
+    target, under_all = jnp.concatenate(targets), jnp.concatenate(densities)
+    weights = jax.nn.softmax(target - log_sum_exp(under_all, -1))
+    kept = np.sort(_picks(weights, under_all, batches[0].log_shares.size))
+    conditionals = jax.tree.map(
+        lambda *a: jnp.concatenate(a)[kept], *(batch.conditionals for batch in batches)
+    )
+    log_shares = _best_shares(weights, under_all[:, kept])
+    return batches[0]._replace(conditionals=conditionals, log_shares=log_shares)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _picks(
+    weights: Float[Array, "i"], log_densities: Float[Array, "i c"], size: int
+) -> Int[Array, "size"]:
+    """Add the best conditional to even shares, and again; a copy of one there adds nothing [2]."""
+    densities = jnp.exp(log_densities - log_densities.max(1, keepdims=True))
+    n = densities.shape[1]
+
+    def gain(shares):
+        return (weights / (densities @ shares)) @ densities
+
+    def add(i, shares):
+        return shares + jax.nn.one_hot(jnp.argmax(gain(shares)), n)
+
+    even = jnp.full(n, 1 / n, densities.dtype)
+    shares = jax.lax.fori_loop(0, size, add, even)
+    return jax.lax.top_k(jnp.floor(shares) + jax.nn.softmax(gain(shares)), size)[1]
 
 
 @jax.jit
-def _best_shares(log_weights: Array, log_densities: Array) -> Float[Array, "c"]:
-    shares = proportions.maximise(log_densities, jax.nn.softmax(log_weights))
+def _best_shares(
+    weights: Float[Array, "i"], log_densities: Float[Array, "i c"]
+) -> Float[Array, "c"]:
+    covered = jnp.isfinite(log_densities.max(1, keepdims=True))
+    log_densities = jnp.where(covered, log_densities, 0)
+    shares = proportions.maximise(log_densities, weights)
     even = 1 / shares.shape[0]
     shares = jnp.where(jnp.all(jnp.isfinite(shares)), shares, even)
     return jnp.log(0.9 * shares + 0.1 * even)
@@ -321,7 +366,7 @@ def _log_densities(mixture: Mixture, arguments: Arguments) -> Float[Array, "c"]:
 
 
 @jax.jit
-def _log_densities_of_all(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size c"]:
+def log_densities(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size c"]:
     return jax.vmap(_log_densities, (0, None))(mixtures, arguments)
 
 

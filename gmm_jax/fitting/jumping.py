@@ -74,7 +74,8 @@ def go_on(
     some = np.linspace(0, len(sampled.draws.weights) - 1, WITNESSES).astype(int)
     places = jax.tree.map(lambda a: jnp.asarray(a[some]), sampled.draws)
     chains = origins[picked // n_draws]
-    problem = mixture_posterior.finders(places, around.proposal, chains, len(origins)).problem()
+    log_densities = mixture_posterior.log_densities(places, around.proposal)
+    problem = mixture_posterior.finders(log_densities, chains, len(origins)).problem()
     if sampled.problem or not problem:
         return sampled
     return sampled._replace(problem=f"{problem} Pass more chains (n_chains), or fewer components.")
