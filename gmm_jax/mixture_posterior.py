@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
+from scipy import special
 
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._compile import jit_by_size
@@ -116,11 +117,12 @@ def sample(
         return importance.run(run_key, FROM_PRIOR, arguments, **sizes), None
     start_key, pilot_key = jax.random.split(arguments_key)
     conditionals = informed_conditionals(start_key, table, prior, floor, family, n_components)
+    conditionals = jax.device_get(conditionals)  # where taking parts needs no compiling
     n_batches, size = jax.tree.leaves(conditionals)[0].shape[:2]
-    log_shares = jnp.full(size, -np.log(size), table.points.dtype)
+    log_shares = np.full(size, -np.log(size), table.points.dtype)
     batches = [
-        Arguments(table, prior, jax.tree.map(lambda a, i=i: a[i], conditionals), log_shares)
-        for i in range(n_batches)
+        Arguments(table, prior, *jax.device_put((part, log_shares)))
+        for part in (jax.tree.map(lambda a, i=i: a[i], conditionals) for i in range(n_batches))
     ]
     arguments = _most_useful(pilot_key, batches, chunk_size)
     drawn = importance.run(run_key, INFORMED, arguments, **sizes)
@@ -128,13 +130,13 @@ def sample(
     witnesses = jax.tree.map(lambda a: a[picked], drawn.draws)
     n_chains = size // len(TEMPERATURES)
     chains = np.arange(n_batches * size) % n_chains
-    under_all = jnp.concatenate([log_densities(witnesses, batch) for batch in batches], 1)
-    found = finders(under_all, chains, n_chains)
+    under_all = jax.device_get([log_densities(witnesses, batch) for batch in batches])
+    found = finders(np.concatenate(under_all, 1), chains, n_chains)
     return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior)), found
 
 
 def finders(
-    log_densities: Float[Array, "s c"], chains: Int[np.ndarray, "c"], n_chains: int
+    log_densities: Float[np.ndarray, "s c"], chains: Int[np.ndarray, "c"], n_chains: int
 ) -> Finders:
     """Count the chains that found the places of draws of the posterior.
 
@@ -146,7 +148,7 @@ def finders(
         chains: Where these were taken: each the number of a chain.
         n_chains: How many looked for such places.
     """
-    shares = np.asarray(jax.nn.softmax(log_densities).mean(0))
+    shares = special.softmax(log_densities, 1).mean(0)
     return Finders(float(1 / (np.bincount(chains, shares) ** 2).sum()), n_chains)
 
 
@@ -250,18 +252,17 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
         arguments = batches[own]
         chunk_key = jax.random.fold_in(key, i)
         mixtures = importance.draw(chunk_key, propose_informed, arguments, chunk_size)
-        each = [log_densities(mixtures, batch) for batch in batches]
-        log_weights = importance.weigh(mixtures, over_all_labellings, arguments)
-        targets.append(log_weights + log_sum_exp(arguments.log_shares + each[own], -1))
-        densities.append(jnp.concatenate(each, 1))
-    target, under_all = jnp.concatenate(targets), jnp.concatenate(densities)
-    weights = jax.nn.softmax(target - log_sum_exp(under_all, -1))
+        each = jax.device_get([log_densities(mixtures, batch) for batch in batches])
+        log_weights = np.asarray(importance.weigh(mixtures, over_all_labellings, arguments))
+        targets.append(log_weights + special.logsumexp(each[own], 1))
+        densities.append(np.concatenate(each, 1))
+    target, under_all = np.concatenate(targets), np.concatenate(densities)
+    weights = special.softmax(target - special.logsumexp(under_all, 1))
     kept = np.sort(_picks(weights, under_all, batches[0].log_shares.size))
-    conditionals = jax.tree.map(
-        lambda *a: jnp.concatenate(a)[kept], *(batch.conditionals for batch in batches)
-    )
+    each = jax.device_get([batch.conditionals for batch in batches])
+    conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
     log_shares = _best_shares(weights, under_all[:, kept])
-    return batches[0]._replace(conditionals=conditionals, log_shares=log_shares)
+    return batches[0]._replace(conditionals=jax.device_put(conditionals), log_shares=log_shares)
 
 
 @functools.partial(jax.jit, static_argnames="size")

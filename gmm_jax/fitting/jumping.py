@@ -74,7 +74,7 @@ def go_on(
     some = np.linspace(0, len(sampled.draws.weights) - 1, WITNESSES).astype(int)
     places = jax.tree.map(lambda a: jnp.asarray(a[some]), sampled.draws)
     chains = origins[picked // n_draws]
-    log_densities = mixture_posterior.log_densities(places, around.proposal)
+    log_densities = np.asarray(mixture_posterior.log_densities(places, around.proposal))
     problem = mixture_posterior.finders(log_densities, chains, len(origins)).problem()
     if sampled.problem or not problem:
         return sampled
