@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
-from scipy import special
 
 from gmm_jax import em, gibbs, importance, proportions
 from gmm_jax._compile import jit_by_size
@@ -148,8 +147,12 @@ def finders(
         chains: Where these were taken: each the number of a chain.
         n_chains: How many looked for such places.
     """
-    shares = special.softmax(log_densities, 1).mean(0)
+    shares = np.exp(log_densities - _log_sums(log_densities)[:, None]).mean(0)
     return Finders(float(1 / (np.bincount(chains, shares) ** 2).sum()), n_chains)
+
+
+def _log_sums(logarithms: np.ndarray) -> np.ndarray:
+    return np.logaddexp.reduce(logarithms, -1)
 
 
 def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:
@@ -254,10 +257,11 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
         mixtures = importance.draw(chunk_key, propose_informed, arguments, chunk_size)
         each = jax.device_get([log_densities(mixtures, batch) for batch in batches])
         log_weights = np.asarray(importance.weigh(mixtures, over_all_labellings, arguments))
-        targets.append(log_weights + special.logsumexp(each[own], 1))
+        targets.append(log_weights + _log_sums(each[own]))
         densities.append(np.concatenate(each, 1))
     target, under_all = np.concatenate(targets), np.concatenate(densities)
-    weights = special.softmax(target - special.logsumexp(under_all, 1))
+    log_weights = target - _log_sums(under_all)
+    weights = np.exp(log_weights - _log_sums(log_weights))
     kept = np.sort(_picks(weights, under_all, batches[0].log_shares.size))
     each = jax.device_get([batch.conditionals for batch in batches])
     conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
