@@ -14,10 +14,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from gmm_jax import gibbs, nuts
+from gmm_jax import em_starts, gibbs, nuts
 from gmm_jax._progress import Report, silent
 from gmm_jax.mixture import Mixture
-from gmm_jax.mixture_posterior import em_starts
 from gmm_jax.priors.components import resolved
 from gmm_jax.table import Table, log_likelihood
 from gmm_jax.transforms import TRANSFORMS, Transform, affine_of
@@ -180,7 +179,7 @@ def _starts(
     """Fit all k components by EM, then draw around the fits where that can be."""
     em_key, gibbs_key = jax.random.split(key)
     k = known.n_components
-    fits = em_starts(em_key, table, family, floor, k, np.full(n_chains, k), known, held)
+    fits = em_starts.fits(em_key, table, family, floor, k, np.full(n_chains, k), known, held)
     if not prior.components.conditional:
         return fits
     state, _ = gibbs.step(gibbs_key, gibbs.init(fits), table, prior, floor, held, named=False)

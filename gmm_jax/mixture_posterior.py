@@ -24,15 +24,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from gmm_jax import em, gibbs, importance, proportions
+from gmm_jax import em_starts, finders, gibbs, importance, proportions
 from gmm_jax._compile import jit_by_size
 from gmm_jax._numerics import log_sum_exp
-from gmm_jax._pytree import choose, rebuild
-from gmm_jax.families.limits import Limits
-from gmm_jax.initial import components_around, uniforms_shape
+from gmm_jax._pytree import choose
 from gmm_jax.labellings import log_permanent
 from gmm_jax.mixture import Mixture
-from gmm_jax.priors.mixtures import MaximumLikelihood
 from gmm_jax.table import Table, log_likelihood
 
 MOST_COMPONENTS = 10
@@ -44,10 +41,6 @@ LOWEST = 0.1
 TEMPERATURES = (1.0, 0.5)
 """The conditionals are taken at all the data and, wider, at half of them."""
 PILOT = 2048
-FEWEST = 3
-"""If fewer chains found what holds the posterior, others may be missing."""
-FITS = 8
-"""EM fits that starts are chosen from, at least."""
 
 
 class Arguments(NamedTuple):
@@ -58,23 +51,6 @@ class Arguments(NamedTuple):
     conditionals: Any
     log_shares: Float[Array, "c"]
     """Of the conditionals. Where the prior proposes there are none, and k numbers stand here."""
-
-
-class Finders(NamedTuple):
-    """So many of the chains found what holds the posterior: where few did, there may be more."""
-
-    effective: float
-    of: int
-
-    def problem(self) -> str | None:
-        """Say so where too few did."""
-        if not self.effective < min(FEWEST, self.of / 2):
-            return None
-        return (
-            f"what holds the posterior was found by few of the chains that looked for it: "
-            f"{self.effective:.1f} of {self.of}, in effect. There may be more that none has found, "
-            f"and the log evidence too low."
-        )
 
 
 def sample(
@@ -88,7 +64,7 @@ def sample(
     n_particles: int,
     n_draws: int,
     proposal: str,
-) -> tuple[importance.ImportanceSample, Finders | None]:
+) -> tuple[importance.ImportanceSample, finders.Finders | None]:
     """Draw from the posterior and estimate the evidence.
 
     Args:
@@ -130,29 +106,8 @@ def sample(
     n_chains = size // len(TEMPERATURES)
     chains = np.arange(n_batches * size) % n_chains
     under_all = jax.device_get([log_densities(witnesses, batch) for batch in batches])
-    found = finders(np.concatenate(under_all, 1), chains, n_chains)
+    found = finders.count(np.concatenate(under_all, 1), chains, n_chains)
     return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior)), found
-
-
-def finders(
-    log_densities: Float[np.ndarray, "s c"], chains: Int[np.ndarray, "c"], n_chains: int
-) -> Finders:
-    """Count the chains that found the places of draws of the posterior.
-
-    A draw is shared among conditionals as these propose it. The count is that of equal shares that
-    have the same sum of squares.
-
-    Args:
-        log_densities: Of s draws under conditionals, from `log_densities`.
-        chains: Where these were taken: each the number of a chain.
-        n_chains: How many looked for such places.
-    """
-    shares = np.exp(log_densities - _log_sums(log_densities)[:, None]).mean(0)
-    return Finders(float(1 / (np.bincount(chains, shares) ** 2).sum()), n_chains)
-
-
-def _log_sums(logarithms: np.ndarray) -> np.ndarray:
-    return np.logaddexp.reduce(logarithms, -1)
 
 
 def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:
@@ -205,8 +160,8 @@ def informed_conditionals(
     em_key, prior_key, chain_key = jax.random.split(key, 3)
     n_chains = _number_of_chains(n_components)
     n_informed, event = (n_chains + 1) // 2, table.points.shape[2:]
-    occupied = occupancies(n_components, n_informed)
-    starts = em_starts(em_key, table, family, floor, n_components, occupied)
+    occupied = em_starts.occupancies(n_components, n_informed)
+    starts = em_starts.fits(em_key, table, family, floor, n_components, occupied)
     at_random = prior.sample(prior_key, n_components, event, (n_chains - n_informed,))
     starts = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), starts, at_random)
     temperatures = jnp.asarray(
@@ -257,11 +212,11 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
         mixtures = importance.draw(chunk_key, propose_informed, arguments, chunk_size)
         each = jax.device_get([log_densities(mixtures, batch) for batch in batches])
         log_weights = np.asarray(importance.weigh(mixtures, over_all_labellings, arguments))
-        targets.append(log_weights + _log_sums(each[own]))
+        targets.append(log_weights + np.logaddexp.reduce(each[own], 1))
         densities.append(np.concatenate(each, 1))
     target, under_all = np.concatenate(targets), np.concatenate(densities)
-    log_weights = target - _log_sums(under_all)
-    weights = np.exp(log_weights - _log_sums(log_weights))
+    log_weights = target - np.logaddexp.reduce(under_all, 1)
+    weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
     kept = np.sort(_picks(weights, under_all, batches[0].log_shares.size))
     each = jax.device_get([batch.conditionals for batch in batches])
     conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
@@ -298,70 +253,6 @@ def _best_shares(
     even = 1 / shares.shape[0]
     shares = jnp.where(jnp.all(jnp.isfinite(shares)), shares, even)
     return jnp.log(0.9 * shares + 0.1 * even)
-
-
-def occupancies(n_components: int, n_starts: int) -> Int[np.ndarray, "c"]:
-    """How many components of EM fits shall have points: k, k - 1, k, k - 2, ... k, 1, and again."""
-    each = np.arange(n_starts)
-    fewer = each // 2 % max(1, n_components - 1) + 1
-    return np.maximum(n_components - np.where(each % 2, fewer, 0), 1)
-
-
-def em_starts(
-    key: Array,
-    table: Table,
-    family: Any,
-    floor: Float[Array, ""],
-    n_components: int,
-    occupied: Int[np.ndarray, "c"],
-    known: Mixture | None = None,
-    held: Mixture | None = None,
-) -> Mixture:
-    """Fit mixtures by EM, some of whose components may be empty.
-
-    Args:
-        key: Random key.
-        table: The data.
-        family: The class of the components.
-        floor: Smallest scale.
-        n_components: How many, k.
-        occupied: How many of them have points, in each of c starts; all have where some parameters
-            are held. Each start is the best of so many fits that there are `FITS` in all.
-        known: Values of what is held.
-        held: Booleans: true where parameters stay.
-    """
-    dtype = table.points.dtype
-    n_tries = -(-FITS // len(occupied))
-    occupied = np.repeat(
-        occupied if held is None else np.full_like(occupied, n_components), n_tries
-    )
-    used = np.arange(n_components) < occupied[:, None]
-    uniforms = jax.random.uniform(key, uniforms_shape(len(occupied), n_components), dtype)
-    rows = table.points.reshape(-1, *table.points.shape[2:])
-    components = components_around(family, "kmeans++", uniforms, rows, table.sample_weight.ravel())
-    weights = jnp.asarray(used / occupied[:, None], dtype)
-    starts = rebuild(Mixture, weights=weights, components=components)
-    # A component of weight 0 takes part in no step.
-    if known is None or held is None:
-        held = jax.tree.map(lambda a: jnp.zeros(a.shape[1:], bool), starts)
-    else:
-        left = 1 - jnp.where(held.weights, known.weights, 0).sum()
-        share = left / jnp.maximum((~held.weights).sum(), 1)
-        starts = rebuild(Mixture, weights=jnp.full_like(weights, share), components=components)
-        starts = jax.tree.map(jnp.where, held, known, starts)
-    fit = em.run(
-        starts,
-        table,
-        MaximumLikelihood(),
-        Limits(held, floor),
-        jnp.asarray(1e-4, dtype),
-        100,
-    )
-    fits = choose(fit.status != em.NOT_FINITE, fit.mixtures, starts)
-    sound = (fit.status == em.RUNNING) | (fit.status == em.CONVERGED)
-    heights = jnp.where(sound, fit.objective, -jnp.inf).reshape(-1, n_tries)
-    best = jnp.argmax(heights, 1) + n_tries * jnp.arange(len(heights))
-    return jax.tree.map(lambda a: a[best], fits)
 
 
 def _log_densities(mixture: Mixture, arguments: Arguments) -> Float[Array, "c"]:

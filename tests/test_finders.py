@@ -9,7 +9,7 @@ from sklearn.datasets import load_wine
 import gmm_jax
 from gmm_jax import MixturePrior, NormalInverseGamma, NormalInverseWishart, gibbs
 from gmm_jax import mixture_posterior as weighed
-from gmm_jax.mixture_posterior import Finders, finders
+from gmm_jax.finders import Finders, count
 from gmm_jax.table import Table
 
 # Three clumps and two components: either pair of neighbours may be together.
@@ -48,7 +48,7 @@ def test_chains_that_stood_where_draws_lie_are_counted(stand, chains, lies, expe
     conditionals = gibbs.conditionals(key, places(stand), table, prior, floor)
     arguments = weighed.Arguments(table, prior, conditionals, jnp.full(8, -jnp.log(8.0)))
     draws = gibbs.conditionals(key, places([lies] * 50), table, prior, floor).sample(key)
-    found = finders(np.asarray(weighed.log_densities(draws, arguments)), np.asarray(chains), 8)
+    found = count(np.asarray(weighed.log_densities(draws, arguments)), np.asarray(chains), 8)
     assert found.of == 8
     assert found.effective == pytest.approx(expected, rel=0.1)
 

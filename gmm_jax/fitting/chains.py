@@ -11,13 +11,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from gmm_jax import convergence, gibbs, mixture_gibbs
+from gmm_jax import convergence, em_starts, gibbs, mixture_gibbs
 from gmm_jax._compile import jit_by_size
 from gmm_jax._progress import Report, in_rounds, telling
 from gmm_jax.fitting import agreement, jumping
 from gmm_jax.fitting.task import Sampled, Task
 from gmm_jax.mixture import Mixture
-from gmm_jax.mixture_posterior import LOWEST, MOST_COMPONENTS, em_starts, occupancies
+from gmm_jax.mixture_posterior import LOWEST, MOST_COMPONENTS
 from gmm_jax.table import Table, log_likelihood
 
 STEPS = 1000
@@ -219,7 +219,7 @@ def _starts(
     table, prior, floor, held = arguments
     em_key, prior_key = jax.random.split(key)
     n_informed, k = _n_informed(n_chains), known.n_components
-    occupied = occupancies(k, n_informed)
-    informed = em_starts(em_key, table, family, floor, k, occupied, known, held)
+    occupied = em_starts.occupancies(k, n_informed)
+    informed = em_starts.fits(em_key, table, family, floor, k, occupied, known, held)
     at_random = gibbs.from_prior(prior_key, prior, floor, known, held, n_chains - n_informed)
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), informed, at_random)

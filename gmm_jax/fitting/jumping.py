@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int
 
-from gmm_jax import bridge, mixture_gibbs, mixture_jumps, mixture_posterior
+from gmm_jax import bridge, finders, mixture_gibbs, mixture_jumps, mixture_posterior
 from gmm_jax._progress import Report, in_rounds
 from gmm_jax.fitting import agreement
 from gmm_jax.fitting.task import Sampled, Task
@@ -75,7 +75,7 @@ def go_on(
     places = jax.tree.map(lambda a: jnp.asarray(a[some]), sampled.draws)
     chains = origins[picked // n_draws]
     log_densities = np.asarray(mixture_posterior.log_densities(places, around.proposal))
-    problem = mixture_posterior.finders(log_densities, chains, len(origins)).problem()
+    problem = finders.count(log_densities, chains, len(origins)).problem()
     if sampled.problem or not problem:
         return sampled
     return sampled._replace(problem=f"{problem} Pass more chains (n_chains), or fewer components.")
