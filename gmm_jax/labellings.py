@@ -19,13 +19,13 @@ from gmm_jax._numerics import categorical, log_sum_exp
 
 def log_permanent(log_matrix: Float[Array, "... k k"]) -> Float[Array, "..."]:
     """Log of the sum over permutations p of exp sum_r M[r, p(r)]."""
-    return _partial_sums(log_matrix)[-1][..., 0]
+    return _partial_sums(log_matrix)[-1][0]
 
 
 def sample_permutation(key: Array, log_matrix: Float[Array, "... k k"]) -> Int[Array, "... k"]:
     """Draw a permutation p with probability proportional to exp sum_r M[r, p(r)]."""
     k = log_matrix.shape[-1]
-    sums = _partial_sums(log_matrix)
+    sums = [jnp.moveaxis(a, 0, -1) for a in _partial_sums(log_matrix)]
     uniforms = jax.random.uniform(key, log_matrix.shape[:-1], log_matrix.dtype)
     subset = jnp.zeros(log_matrix.shape[:-2], int)
     chosen = []
@@ -45,10 +45,15 @@ def permute(mixture: Any, permutation: Int[Array, "k"]) -> Any:
 
 
 def _partial_sums(log_matrix: Float[Array, "... k k"]) -> list[Array]:
-    """For r = 0 .. k: log sums over matchings of the first r rows with each r columns."""
-    sums = [jnp.zeros((*log_matrix.shape[:-2], 1), log_matrix.dtype)]
-    for row, (columns, previous) in enumerate(_transitions(log_matrix.shape[-1])):
-        sums.append(log_sum_exp(sums[-1][..., previous] + log_matrix[..., row, columns], -1))
+    """For r = 0 .. k: log sums over matchings of the first r rows with each r columns.
+
+    Subsets come first: picking some of them then copies long rows. The barrier keeps the compiler
+    from computing the matrix anew for each.
+    """
+    rows = jnp.moveaxis(jax.lax.optimization_barrier(log_matrix), (-2, -1), (0, 1))
+    sums = [jnp.zeros((1, *rows.shape[2:]), rows.dtype)]
+    for row, (columns, previous) in zip(rows, _transitions(len(rows)), strict=True):
+        sums.append(log_sum_exp(sums[-1][previous] + row[columns], 1))
     return sums
 
 

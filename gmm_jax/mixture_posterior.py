@@ -64,6 +64,7 @@ def sample(
     n_particles: int,
     n_draws: int,
     proposal: str,
+    named: bool = True,
 ) -> tuple[importance.ImportanceSample, finders.Finders | None]:
     """Draw from the posterior and estimate the evidence.
 
@@ -77,6 +78,7 @@ def sample(
         n_particles: How many to weigh.
         n_draws: How many to keep.
         proposal: "em" for the informed proposal, "prior" for draws from the prior.
+        named: Whether the prior tells components apart, so that their labels must be drawn.
 
     Returns:
         The draws, and who found where they lie: None of draws from the prior.
@@ -91,7 +93,9 @@ def sample(
         arguments = Arguments(table, prior, None, jnp.zeros(n_components))
         return importance.run(run_key, FROM_PRIOR, arguments, **sizes), None
     start_key, pilot_key = jax.random.split(arguments_key)
-    conditionals = informed_conditionals(start_key, table, prior, floor, family, n_components)
+    conditionals = informed_conditionals(
+        start_key, table, prior, floor, family, n_components, named
+    )
     conditionals = jax.device_get(conditionals)  # where taking parts needs no compiling
     n_batches, size = jax.tree.leaves(conditionals)[0].shape[:2]
     log_shares = np.full(size, -np.log(size), table.points.dtype)
@@ -107,7 +111,9 @@ def sample(
     chains = np.arange(n_batches * size) % n_chains
     under_all = jax.device_get([log_densities(witnesses, batch) for batch in batches])
     found = finders.count(np.concatenate(under_all, 1), chains, n_chains)
-    return drawn._replace(draws=_relabel(labels_key, drawn.draws, prior)), found
+    if named:
+        drawn = drawn._replace(draws=_relabel(labels_key, drawn.draws, prior))
+    return drawn, found
 
 
 def propose_from_prior(key: Array, arguments: Arguments, size: int) -> Mixture:
@@ -133,13 +139,9 @@ def propose_informed(key: Array, arguments: Arguments, size: int) -> Mixture:
 
 def over_all_labellings(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size"]:
     """Log of likelihood times prior over proposal, both summed over all labellings."""
-
-    def one(mixture):
-        log_proposal = log_sum_exp(arguments.log_shares + _log_densities(mixture, arguments), -1)
-        log_prior = log_permanent(arguments.prior.log_prob_matched(mixture))
-        return log_prior + log_likelihood(mixture, arguments.table) - log_proposal
-
-    return jax.vmap(one)(mixtures)
+    log_proposal = log_sum_exp(arguments.log_shares + log_densities(mixtures, arguments), -1)
+    log_prior = log_permanent(jax.vmap(arguments.prior.log_prob_matched)(mixtures))
+    return log_prior + likelihood(mixtures, arguments) - log_proposal
 
 
 FROM_PRIOR = importance.Target(propose_from_prior, likelihood)
@@ -148,13 +150,21 @@ INFORMED = importance.Target(propose_informed, over_all_labellings)
 _relabel = jax.jit(gibbs.relabel)
 
 
-def _size(key: Array, table: Table, prior: Any, floor: Array, family: Any, k: int) -> int:
+def _size(
+    key: Array, table: Table, prior: Any, floor: Array, family: Any, k: int, named: bool
+) -> int:
     return _number_of_chains(k) * k * table.sample_weight.size
 
 
-@functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_components"))
+@functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_components", "named"))
 def informed_conditionals(
-    key: Array, table: Table, prior: Any, floor: Float[Array, ""], family: Any, n_components: int
+    key: Array,
+    table: Table,
+    prior: Any,
+    floor: Float[Array, ""],
+    family: Any,
+    n_components: int,
+    named: bool,
 ) -> Any:
     """Run Gibbs chains; return the conditionals at some of their steps, by step and by chain."""
     em_key, prior_key, chain_key = jax.random.split(key, 3)
@@ -171,7 +181,9 @@ def informed_conditionals(
     def sweep(i, carry):
         state, places = carry
         key = jax.random.fold_in(chain_key, i)
-        after, info = gibbs.step(key, state, table, prior, floor, temperature=temperatures[i])
+        after, info = gibbs.step(
+            key, state, table, prior, floor, named=named, temperature=temperatures[i]
+        )
         # EM fits, which low temperatures would lead astray, set out when all are at 1.
         waits = (i < RISING) & (jnp.arange(n_chains) < n_informed)
         place = jnp.maximum(i - RISING, 0) // EVERY
@@ -255,15 +267,15 @@ def _best_shares(
     return jnp.log(0.9 * shares + 0.1 * even)
 
 
-def _log_densities(mixture: Mixture, arguments: Arguments) -> Float[Array, "c"]:
-    """Log density of the mixture, over all labellings, under each conditional."""
-    matched = jax.vmap(lambda conditional: conditional.log_prob_matched(mixture))
-    return log_permanent(matched(arguments.conditionals))
-
-
 @jax.jit
 def log_densities(mixtures: Mixture, arguments: Arguments) -> Float[Array, "size c"]:
-    return jax.vmap(_log_densities, (0, None))(mixtures, arguments)
+    """Log density of mixtures, over all labellings, under each conditional."""
+
+    def matched(mixture, conditional):
+        return conditional.log_prob_matched(mixture)
+
+    every = jax.vmap(jax.vmap(matched, (None, 0)), (0, None))
+    return log_permanent(every(mixtures, arguments.conditionals))
 
 
 def _number_of_chains(n_components: int) -> int:

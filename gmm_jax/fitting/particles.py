@@ -37,6 +37,7 @@ def by_importance(key: Array, task: Task, proposal: str, n_particles: int | None
         n_particles=n_particles,
         n_draws=n_particles,
         proposal=proposal,
+        named=not task.exchangeable,
     )
     sample = jax.device_get(sample)
     problem = importance.verdict(sample)
