@@ -130,10 +130,12 @@ class Setting(NamedTuple):
         return mixture_nuts._free(self.starts, self.density)
 
 
-def fitted(setting: Setting) -> Callable[[Any], Any]:
+def fitted(setting: Setting, method: str) -> Callable[[Any], Any]:
     """Everything that `fit` does: starts, warm-up, draws, checks."""
     data, prior, k, n_chains = setting.problem
-    options = dict(prior=prior, method="gibbs", n_chains=n_chains)
+    options = dict(prior=prior, method=method)
+    if method == "gibbs":
+        options["n_chains"] = n_chains
 
     def run(key: Any) -> Any:
         result = gmm_jax.fit(data, k, n_draws=setting.n_draws * n_chains, key=key, **options)
@@ -219,7 +221,8 @@ def blackjax(setting: Setting) -> Callable[[Any], Any]:
 
 
 SAMPLERS = {
-    "Gibbs, fit": fitted,
+    "fit": functools.partial(fitted, method="auto"),
+    "Gibbs, fit": functools.partial(fitted, method="gibbs"),
     "Gibbs, kernel": gibbs_kernel,
     "our NUTS": own_nuts,
     "NumPyro": numpyro,
