@@ -329,7 +329,6 @@ def test_weights_count(weight):
         np.testing.assert_array_less(np.abs(a.mean(0) - b.mean(0)), 5 * error)
 
 
-@pytest.mark.slow
 def three_clumps():
     """Of which two belong together, the first two or the last two."""
     rng = np.random.default_rng(4)
@@ -343,6 +342,24 @@ def test_chains_that_disagree_are_reported(monkeypatch):
     clumps, prior = three_clumps()
     with pytest.warns(FitWarning, match="do not agree: R-hat.*method='smc'"):
         gmm_jax.fit(np.concatenate(clumps), 2, prior=prior, method="gibbs", n_draws=400, n_chains=8)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_chains_set_out_from_particles(side, monkeypatch):
+    """The first of two, which stays with the explanation that they have."""
+    monkeypatch.setattr(tasks, "MOST_WEIGHED", 0)  # no jumps
+    clumps, prior = three_clumps()
+    data = np.concatenate(clumps)
+    task = Task.of(data, np.ones(len(data)), Normal, prior, 2, {})
+    centres = np.array([clump.mean() for clump in clumps])
+    first, middle, last = task.frame.enter(centres, np.float32)
+    pair = ((first + middle) / 2, last) if side < 0 else (first, (middle + last) / 2)
+    scales = jnp.broadcast_to(jnp.abs(middle - first) / 2, (10, 2))
+    normals = rebuild(Normal, means=jnp.tile(jnp.array(pair), (10, 1)), scales=scales)
+    particles = rebuild(Mixture, weights=jnp.full((10, 2), 0.5), components=normals)
+    found = chains.by_gibbs(jax.random.key(0), task, 200, 2, False, False, particles)
+    means, wide = found.draws.components.means[:100], found.draws.components.scales[:100].argmax(1)
+    assert np.all(np.sign(np.take_along_axis(means, wide[:, None], 1)) == side)
 
 
 def test_chains_jump_between_explanations():

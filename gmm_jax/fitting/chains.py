@@ -42,11 +42,13 @@ def by_gibbs(
     n_chains: int | None,
     progress: bool | None,
     evidence: bool,
+    particles: Mixture | None = None,
 ) -> Sampled:
     """Run Gibbs chains, half of them from EM fits and half from the prior.
 
     Where they disagree, or are worth little, they jump to where the others have been; and where the
-    `evidence` is wanted, which jumps tell.
+    `evidence` is wanted, which jumps tell. If there are `particles` that came not close enough to
+    the posterior, half of the EM fits make room for them.
     """
     convergence.get_ready()
     table, k = task.table(), task.n_components
@@ -61,10 +63,16 @@ def by_gibbs(
     )
     start_key, run_key, jumps_key = jax.random.split(key, 3)
     mixtures = _starts(start_key, arguments, task.known, family=task.family, n_chains=n_chains)
+    origins = np.arange(n_chains)
+    if particles is not None:
+        taken = np.arange(_n_informed(n_chains) // 2, _n_informed(n_chains))
+        picked = np.linspace(0, len(particles.weights) - 1, taken.size).astype(int)
+        mixtures = jax.tree.map(lambda a, b: a.at[taken].set(b[picked]), mixtures, particles)
+        origins[taken] = taken[0]  # found together
     options = dict(named=named and k <= MOST_COMPONENTS, partial=task.partial)
     with telling("Gibbs sampling", progress) as report:
         advance = functools.partial(mixture_gibbs.advance, **options)
-        run = _rounds(run_key, advance, mixtures, arguments, task.n_free, sizes, report)
+        run = _rounds(run_key, advance, (mixtures, origins), arguments, task.n_free, sizes, report)
         rounds, origins = run
         draws, log_likelihood = agreement.joined(rounds, n_steps)
         sampled = agreement.sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
@@ -122,7 +130,7 @@ def _log_likelihood(draws: Mixture, table: Table) -> Float[Array, "c s"]:
 def _rounds(
     key: Array,
     advance: Callable[..., Any],
-    mixtures: Mixture,
+    state: tuple[Mixture, Int[np.ndarray, "c"]],
     arguments: mixture_gibbs.Arguments,
     n_free: int,
     sizes: tuple[int, int],
@@ -136,7 +144,7 @@ def _rounds(
     Args:
         key: Random key.
         advance: Takes the steps of a round.
-        mixtures: Where the chains stand.
+        state: Where the chains stand, and the number of each one's start.
         arguments: The posterior.
         n_free: How many numbers of a mixture are free.
         sizes: The number of steps in a round, and of rounds that count.
@@ -147,7 +155,7 @@ def _rounds(
     rise = np.geomspace(LOWEST, 1, ANNEALED * length)
     temperatures = np.r_[rise, np.ones((n_warmup + n_rounds - ANNEALED) * length)]
     temperatures = temperatures.astype(arguments.floor.dtype)
-    starts, n_informed = mixtures, _n_informed(len(mixtures.weights))
+    starts, n_informed = state[0], _n_informed(len(state[1]))
 
     def one_round(i: int, state: tuple[Mixture, np.ndarray]) -> tuple[Any, Any]:
         mixtures, origins = state
@@ -166,7 +174,6 @@ def _rounds(
             state = _without_the_lost(other, state, latest, arguments, n_free)
         return state, new
 
-    state = mixtures, np.arange(len(mixtures.weights))
     (_, origins), rounds = in_rounds(one_round, state, n_warmup, n_rounds, report)
     return rounds, origins
 

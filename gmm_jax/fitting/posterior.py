@@ -47,14 +47,16 @@ def fit_posterior(
     """Draw from the posterior."""
     task = Task.of(points, weight, family, prior, k, known)
     evidence = method == "auto"
+    attempts: list[Attempt] = []
     samplers: dict[str, Callable[[], Sampled]] = {
         "importance": lambda: by_importance(key, task, proposal, n_draws),
-        "gibbs": lambda: by_gibbs(key, task, n_draws, n_chains, progress, evidence),
+        "gibbs": lambda: by_gibbs(
+            key, task, n_draws, n_chains, progress, evidence, _found_so_far(attempts)
+        ),
         "nuts": lambda: by_nuts(key, task, n_draws, n_chains, progress),
         "smc": lambda: by_smc(key, task, n_draws, progress),
         "variational": lambda: by_variational(key, task, n_draws),
     }
-    attempts: list[Attempt] = []
     for name in _able(task) if method == "auto" else [method]:
         sampled = samplers[name]()
         attempts.append((name, sampled, _problem(sampled)))
@@ -96,6 +98,11 @@ def _problem(sampled: Sampled) -> str | None:
     """What is wrong with the draws; that they are no numbers comes before what the sampler says."""
     lost = any(np.isnan(a).any() for a in jax.tree.leaves(sampled.draws))
     return NO_NUMBERS if lost else sampled.problem
+
+
+def _found_so_far(attempts: list[Attempt]) -> Any:
+    """Draws for others to set out from."""
+    return next((sampled.draws for _, sampled, why in attempts if why != NO_NUMBERS), None)
 
 
 def _worth(attempt: Attempt) -> tuple[Any, ...]:
