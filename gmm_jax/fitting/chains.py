@@ -48,7 +48,7 @@ def by_gibbs(
 
     Where they disagree, or are worth little, they jump to where the others have been; and where the
     `evidence` is wanted, which jumps tell. If there are `particles` that came not close enough to
-    the posterior, half of the EM fits make room for them.
+    the posterior, a quarter of the EM fits make room for some of them.
     """
     convergence.get_ready()
     table, k = task.table(), task.n_components
@@ -65,7 +65,8 @@ def by_gibbs(
     mixtures = _starts(start_key, arguments, task.known, family=task.family, n_chains=n_chains)
     origins = np.arange(n_chains)
     if particles is not None:
-        taken = np.arange(_n_informed(n_chains) // 2, _n_informed(n_chains))
+        n_informed = _n_informed(n_chains)
+        taken = np.arange(n_informed - max(1, n_informed // 4), n_informed)
         picked = np.linspace(0, len(particles.weights) - 1, taken.size).astype(int)
         mixtures = jax.tree.map(lambda a, b: a.at[taken].set(b[picked]), mixtures, particles)
         origins[taken] = taken[0]  # found together
