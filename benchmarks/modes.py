@@ -53,14 +53,19 @@ class Case(NamedTuple):
 
 
 def normal_clumps(centres: Any, size: int) -> np.ndarray:
-    """Quantiles of a normal of standard deviation .5 around each centre: mirror images."""
+    """Quantiles of a normal of standard deviation .5 around each centre."""
     clump = 0.5 * stats.norm.ppf((np.arange(size) + 0.5) / size)
     return np.concatenate([clump + centre for centre in centres])
 
 
+def with_mirror_image(left: np.ndarray) -> np.ndarray:
+    """The same points again at the right, in the same order."""
+    return np.concatenate([left, -left])
+
+
 def in_the_plane(size: int) -> np.ndarray:
     """Clumps above and below each other, at the left and at the right."""
-    x = np.concatenate([normal_clumps([-5, -5], size), -normal_clumps([-5, -5], size)])
+    x = with_mirror_image(normal_clumps([-5, -5], size))
     angles = 2.4 * np.arange(size)
     rise = np.concatenate([0.5 * np.sin(angles) - 1.6, 0.5 * np.sin(angles) + 1.6])
     return np.column_stack([x, np.tile(rise, 2)])
@@ -80,8 +85,8 @@ def threes(centres: Any, step: float) -> np.ndarray:
 
 
 CASES = {
-    "line, 32 points": Case(normal_clumps((-6.5, -3.5, 3.5, 6.5), 8), LINE, True),
-    "line, 200 points": Case(normal_clumps((-6.5, -3.5, 3.5, 6.5), 50), LINE, True),
+    "line, 32 points": Case(with_mirror_image(normal_clumps((-6.5, -3.5), 8)), LINE, True),
+    "line, 200 points": Case(with_mirror_image(normal_clumps((-6.5, -3.5), 50)), LINE, True),
     "plane, 40 points": Case(in_the_plane(10), PLANE, True),
     "plane, gaps": Case(with_gaps(in_the_plane(10)), PLANE, True),
     "uneven, 12 points": Case(threes((-6.5, -3.5, 3.5, 6.8), 0.4), TIGHT, False),
