@@ -16,14 +16,19 @@ def effective_sample_size(log_importance_weights: Float[Array, "s"]) -> Float[Ar
     return jnp.exp(2 * log_sum_exp(weights, -1) - log_sum_exp(2 * weights, -1))
 
 
+LAST_PLACES = 16
+"""A log weight is right to so many units in the last place."""
+
+
 def log_evidence(
     log_importance_weights: Float[Array, "s"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Log of the mean weight, and its standard error by the delta method."""
+    """Log of the mean weight, and its standard error by the delta method, rounding included."""
     size = log_importance_weights.shape[0]
     estimate = log_sum_exp(log_importance_weights, -1) - math.log(size)
     relative = jnp.exp(log_importance_weights - estimate)
-    return estimate, jnp.std(relative) / math.sqrt(size)
+    rounding = LAST_PLACES * jnp.finfo(estimate.dtype).eps * jnp.abs(estimate)
+    return estimate, jnp.hypot(jnp.std(relative) / math.sqrt(size), rounding)
 
 
 TRUSTED = 0.7

@@ -97,7 +97,7 @@ class ModelPosterior(Savable):
         if len(entries) > MOST_ROWS:
             lines.append(f"... and {len(entries) - MOST_ROWS} more numbers")
         if math.isfinite(self.log_evidence):
-            error = f"standard error {self.log_evidence_error:.4f}"
+            error = f"standard error {self.log_evidence_error:.2g}"
             lines += ["", f"log evidence {self.log_evidence:.4f} ({error})"]
         if self.method != "nuts":
             lines.append(f"worth {self.effective_sample_size:.0f} independent draws")

@@ -65,7 +65,7 @@ def describe_draws(fit: "PosteriorFit") -> str:
 def _trust(fit: "PosteriorFit") -> list[str]:
     """The evidence, and how far the draws can be trusted."""
     count = f"{fit.effective_sample_size:.0f} effective of"
-    error = f"(standard error {fit.log_evidence_error:.4f})"
+    error = f"(standard error {fit.log_evidence_error:.2g})"
     evidence = [f"log evidence {fit.log_evidence:.4f} {error}"]
     if fit.convergence:
         worst = convergence.worst(fit.convergence)
