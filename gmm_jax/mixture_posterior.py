@@ -214,7 +214,8 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
 
     To the posterior, in Kullback-Leibler divergence: the shares of those kept maximise
     sum_i W_i log sum_c share_c q_c(particle i) over the weighted particles of a pilot run. A tenth
-    is spread evenly, so that none is lost to chance.
+    of the weights is spread evenly over all particles, so that no place that holds little is lost,
+    and a tenth of the shares, so that none is lost to chance.
     """
     targets, densities = [], []
     for i in range(len(batches) * -(-PILOT // (len(batches) * chunk_size))):
@@ -228,7 +229,7 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
         densities.append(np.concatenate(each, 1))
     target, under_all = np.concatenate(targets), np.concatenate(densities)
     log_weights = target - np.logaddexp.reduce(under_all, 1)
-    weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
+    weights = 0.9 * np.exp(log_weights - np.logaddexp.reduce(log_weights)) + 0.1 / len(target)
     kept = np.sort(_picks(weights, under_all, batches[0].log_shares.size))
     each = jax.device_get([batch.conditionals for batch in batches])
     conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
