@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gmm_jax import mixture_posterior
+from gmm_jax import DirichletNormalGamma, fit, mixture_posterior
+from gmm_jax.datasets import BENTOS
+from gmm_jax.testing import exact
 
 
 def test_proposals_are_not_copies_of_what_most_chains_found():
@@ -21,3 +23,15 @@ def test_proposals_are_not_copies_of_what_most_chains_found():
     shares = np.exp(mixture_posterior._best_shares(weights, log_densities[:, kept]))
     assert shares.sum() == pytest.approx(1, abs=1e-5)
     assert shares[kept >= 90].sum() == pytest.approx(0.9 / 3 + 0.1 * 10 / 12, abs=0.01)
+
+
+def test_what_holds_next_to_nothing_is_drawn_as_often_as_it_should_be():
+    """Next to never is a bento of 425 g a heavy one: exact, and by 20,000 draws."""
+    data = [*BENTOS[::2], 425.0]
+    prior = DirichletNormalGamma(concentration=1, mean=400, mean_scale=50, shape=2, rate=1)
+    heavy = int(np.argmax(data))
+    probability = exact(data, prior, n_components=2).co_clustering[-1, heavy]
+    by_draw = np.asarray(fit(data, 2, prior=prior).responsibilities_by_draw(data))
+    together = (by_draw[:, -1] * by_draw[:, heavy]).sum(-1)
+    assert together.shape == (20_000,)
+    assert together.sum() == pytest.approx(20_000 * probability, abs=5)  # 6.6 of them
