@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import diagnostics
+from gmm_jax._compile import jit_by_size
 from gmm_jax.diagnostics import TRUSTED
 from gmm_jax.resampling import systematic
 
@@ -51,7 +52,7 @@ class ImportanceSample(NamedTuple):
     """Above 0.7 the weights cannot be trusted, unless many particles count: see `verdict`."""
 
 
-@functools.partial(jax.jit, static_argnames=("propose", "size"))
+@functools.partial(jit_by_size, size=lambda *_, size: size, static_argnames=("propose", "size"))
 def draw(key: Array, propose: Callable, arguments: Any, size: int) -> Any:
     """Draw one chunk of particles."""
     return propose(key, arguments, size)
@@ -83,20 +84,21 @@ def run(
         chunk_size: How many exist at once.
     """
     chunks_key, resampling_key = jax.random.split(key)
-    keys = jax.random.split(chunks_key, math.ceil(n_particles / chunk_size))
-    weights = [
-        weigh(draw(k, target.propose, arguments, chunk_size), target.log_weight, arguments)
-        for k in keys
-    ]
+
+    def particles(chunk):
+        own_key = jax.random.fold_in(chunks_key, chunk)
+        return draw(own_key, target.propose, arguments, size=chunk_size)
+
+    chunks = range(math.ceil(n_particles / chunk_size))
+    weights = [weigh(particles(chunk), target.log_weight, arguments) for chunk in chunks]
     log_weights = jnp.concatenate(weights)[:n_particles]
     indices = systematic(resampling_key, log_weights, n_draws)
 
     picked = np.asarray(indices)  # ascending
     draws = []
     for chunk in np.unique(picked // chunk_size):
-        particles = draw(keys[chunk], target.propose, arguments, chunk_size)
         within = picked[picked // chunk_size == chunk] % chunk_size
-        draws.append(jax.tree.map(lambda a, i=within: np.asarray(a)[i], particles))
+        draws.append(jax.tree.map(lambda a, i=within: np.asarray(a)[i], particles(chunk)))
     draws = jax.tree.map(lambda *a: jnp.asarray(np.concatenate(a)), *draws)
     return ImportanceSample(draws, indices, log_weights, *_figures(log_weights))
 

@@ -24,7 +24,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from gmm_jax import em_starts, finders, gibbs, importance, proportions
+from gmm_jax import em_starts, finders, gibbs, importance
 from gmm_jax._compile import jit_by_size
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import choose
@@ -41,6 +41,8 @@ LOWEST = 0.1
 TEMPERATURES = (1.0, 0.5)
 """The conditionals are taken at all the data and, wider, at half of them."""
 PILOT = 2048
+SHARING = 100
+"""Steps to the shares of the conditionals."""
 
 
 class Arguments(NamedTuple):
@@ -217,55 +219,58 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
     of the weights is spread evenly over all particles, so that no place that holds little is lost,
     and a tenth of the shares, so that none is lost to chance.
     """
-    targets, densities = [], []
+    targets, under_each = [], []
     for i in range(len(batches) * -(-PILOT // (len(batches) * chunk_size))):
         own = i % len(batches)
         arguments = batches[own]
         chunk_key = jax.random.fold_in(key, i)
-        mixtures = importance.draw(chunk_key, propose_informed, arguments, chunk_size)
+        mixtures = importance.draw(chunk_key, propose_informed, arguments, size=chunk_size)
         each = jax.device_get([log_densities(mixtures, batch) for batch in batches])
         log_weights = np.asarray(importance.weigh(mixtures, over_all_labellings, arguments))
         targets.append(log_weights + np.logaddexp.reduce(each[own], 1))
-        densities.append(np.concatenate(each, 1))
-    target, under_all = np.concatenate(targets), np.concatenate(densities)
+        under_each.append(np.concatenate(each, 1))
+    target, under_all = np.concatenate(targets), np.concatenate(under_each)
+    sound = np.isfinite(target) & np.isfinite(under_all.max(1))
+    target, under_all = target[sound], under_all[sound]
     log_weights = target - np.logaddexp.reduce(under_all, 1)
     weights = 0.9 * np.exp(log_weights - np.logaddexp.reduce(log_weights)) + 0.1 / len(target)
     kept = np.sort(_picks(weights, under_all, batches[0].log_shares.size))
     each = jax.device_get([batch.conditionals for batch in batches])
     conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
-    log_shares = _best_shares(weights, under_all[:, kept])
-    return batches[0]._replace(conditionals=jax.device_put(conditionals), log_shares=log_shares)
+    shares = 0.9 * _best_shares(weights, under_all[:, kept]) + 0.1 / len(kept)
+    return Arguments(
+        batches[0].table, batches[0].prior, *jax.device_put((conditionals, np.log(shares)))
+    )
 
 
-@functools.partial(jax.jit, static_argnames="size")
 def _picks(
-    weights: Float[Array, "i"], log_densities: Float[Array, "i c"], size: int
-) -> Int[Array, "size"]:
+    weights: Float[np.ndarray, "i"], log_densities: Float[np.ndarray, "i c"], size: int
+) -> Int[np.ndarray, "size"]:
     """Add the best conditional to even shares, and again; a copy of one there adds nothing [2]."""
-    densities = jnp.exp(log_densities - log_densities.max(1, keepdims=True))
-    n = densities.shape[1]
+    densities = np.exp(log_densities - log_densities.max(1, keepdims=True))
+    mixture, times = densities.mean(1), np.zeros(densities.shape[1], int)
 
-    def gain(shares):
-        return (weights / (densities @ shares)) @ densities
+    def gain():
+        return (weights / mixture) @ densities
 
-    def add(i, shares):
-        return shares + jax.nn.one_hot(jnp.argmax(gain(shares)), n)
+    for _ in range(size):
+        best = gain().argmax()
+        times[best] += 1
+        mixture += densities[:, best]
+    return np.lexsort((gain(), times))[-size:]
 
-    even = jnp.full(n, 1 / n, densities.dtype)
-    shares = jax.lax.fori_loop(0, size, add, even)
-    return jax.lax.top_k(jnp.floor(shares) + jax.nn.softmax(gain(shares)), size)[1]
 
-
-@jax.jit
 def _best_shares(
-    weights: Float[Array, "i"], log_densities: Float[Array, "i c"]
-) -> Float[Array, "c"]:
-    covered = jnp.isfinite(log_densities.max(1, keepdims=True))
-    log_densities = jnp.where(covered, log_densities, 0)
-    shares = proportions.maximise(log_densities, weights)
-    even = 1 / shares.shape[0]
-    shares = jnp.where(jnp.all(jnp.isfinite(shares)), shares, even)
-    return jnp.log(0.9 * shares + 0.1 * even)
+    weights: Float[np.ndarray, "i"], log_densities: Float[np.ndarray, "i c"]
+) -> Float[np.ndarray, "c"]:
+    """Shares of highest likelihood, or nearly: EM cuts those that should be none ever smaller."""
+    covered = np.isfinite(log_densities.max(1))
+    weights, log_densities = weights[covered], log_densities[covered]
+    densities = np.exp(log_densities - log_densities.max(1, keepdims=True))
+    shares = np.full(densities.shape[1], 1 / densities.shape[1], densities.dtype)
+    for _ in range(SHARING if covered.any() else 0):
+        shares = shares * ((weights / (densities @ shares)) @ densities)
+    return shares / shares.sum()
 
 
 @jax.jit
