@@ -190,8 +190,9 @@ class PosteriorFit(Result):
         """The partition of points of least expected loss; needs no labels.
 
         Args:
-            loss: "vi" for the variation of information, or "binder" for the number of pairs that
-                are wrongly together or apart, which likes small clusters of doubtful points.
+            loss: "vi" for the variation of information, which joins components that overlap much,
+                if need be all of them; or "binder" for the number of pairs that are wrongly
+                together or apart, which likes small clusters of doubtful points.
             data: Points; the fitted data if left out. Every row counts once.
 
         Returns:
