@@ -238,8 +238,9 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
     each = jax.device_get([batch.conditionals for batch in batches])
     conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
     shares = 0.9 * _best_shares(weights, under_all[:, kept]) + 0.1 / len(kept)
+    log_shares = np.log(shares).astype(batches[0].log_shares.dtype)
     return Arguments(
-        batches[0].table, batches[0].prior, *jax.device_put((conditionals, np.log(shares)))
+        batches[0].table, batches[0].prior, *jax.device_put((conditionals, log_shares))
     )
 
 
@@ -268,11 +269,11 @@ def _best_shares(
     weights: Float[np.ndarray, "i"], log_densities: Float[np.ndarray, "i c"]
 ) -> Float[np.ndarray, "c"]:
     """Shares of highest likelihood, or nearly: EM cuts those that should be none ever smaller."""
-    covered = np.isfinite(log_densities.max(1))
-    weights, log_densities = weights[covered], log_densities[covered]
+    counts = (weights > 0) & np.isfinite(log_densities.max(1))
+    weights, log_densities = weights[counts], log_densities[counts].astype(np.float64)
     densities = np.exp(log_densities - log_densities.max(1, keepdims=True))
-    shares = np.full(densities.shape[1], 1 / densities.shape[1], densities.dtype)
-    for _ in range(SHARING if covered.any() else 0):
+    shares = np.full(densities.shape[1], 1 / densities.shape[1])
+    for _ in range(SHARING if counts.any() else 0):
         shares = shares * ((weights / (densities @ shares)) @ densities)
     return shares / shares.sum()
 

@@ -24,6 +24,14 @@ def test_proposals_are_not_copies_of_what_most_chains_found():
     assert shares[kept >= 90].sum() == pytest.approx(1 / 3, abs=0.01)
 
 
+def test_a_place_where_nothing_of_the_posterior_is_gets_no_share():
+    log_densities = np.where(np.eye(3, dtype=bool), 0, -200).astype(np.float32)
+    shares = mixture_posterior._best_shares(np.float32([0.25, 0.75, 0]), log_densities)
+    np.testing.assert_allclose(shares, [0.25, 0.75, 0], atol=1e-12)
+    nowhere = np.full((3, 3), -np.inf, np.float32)
+    np.testing.assert_allclose(mixture_posterior._best_shares(np.ones(3), nowhere), 1 / 3)
+
+
 def test_what_holds_next_to_nothing_is_drawn_as_often_as_it_should_be():
     """Next to never is a bento of 425 g a heavy one: exact, and by 20,000 draws."""
     data = [*BENTOS[::2], 425.0]
