@@ -238,10 +238,8 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
     each = jax.device_get([batch.conditionals for batch in batches])
     conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
     shares = 0.9 * _best_shares(weights, under_all[:, kept]) + 0.1 / len(kept)
-    log_shares = np.log(shares).astype(batches[0].log_shares.dtype)
-    return Arguments(
-        batches[0].table, batches[0].prior, *jax.device_put((conditionals, log_shares))
-    )
+    log_shares = jnp.asarray(np.log(shares), batches[0].log_shares.dtype)
+    return batches[0]._replace(conditionals=jax.device_put(conditionals), log_shares=log_shares)
 
 
 def _shares(log_weights: Float[np.ndarray, "i"]) -> Float[np.ndarray, "i"]:
