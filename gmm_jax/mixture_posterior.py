@@ -233,7 +233,7 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
     sound = np.isfinite(target) & np.isfinite(under_all.max(1))
     target, under_all = target[sound], under_all[sound]
     log_weights = target - np.logaddexp.reduce(under_all, 1)
-    weights = 0.7 * _shares(log_weights) + 0.3 * _shares(log_weights / 2)
+    weights = 0.7 * _softmax(log_weights) + 0.3 * _softmax(log_weights / 2)
     kept = np.sort(_picks(weights, under_all, batches[0].log_shares.size))
     each = jax.device_get([batch.conditionals for batch in batches])
     conditionals = jax.tree.map(lambda *a: np.concatenate(a)[kept], *each)
@@ -242,7 +242,7 @@ def _most_useful(key: Array, batches: list[Arguments], chunk_size: int) -> Argum
     return batches[0]._replace(conditionals=jax.device_put(conditionals), log_shares=log_shares)
 
 
-def _shares(log_weights: Float[np.ndarray, "i"]) -> Float[np.ndarray, "i"]:
+def _softmax(log_weights: Float[np.ndarray, "i"]) -> Float[np.ndarray, "i"]:
     return np.exp(log_weights - np.logaddexp.reduce(log_weights))
 
 
