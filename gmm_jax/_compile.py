@@ -6,28 +6,34 @@ from typing import Any
 
 import jax
 
+from gmm_jax._pieces import compiler_options, in_pieces
+
 LITTLE = 2**16
 """Numbers in an array of the inner loop up to which the compiler's last passes save no time."""
 
 
-def effort(level: int) -> dict[str, Any] | None:
+def effort(level: int) -> dict[str, Any]:
     """Options for `jax.jit` on a CPU: 0, no optimisation, takes a third of the time; 1, two."""
-    return {"xla_backend_optimization_level": level} if jax.default_backend() == "cpu" else None
+    return {"xla_backend_optimization_level": level} if jax.default_backend() == "cpu" else {}
 
 
-def jit_by_size(function: Callable, size: Callable[..., int], **options: Any) -> Callable:
+def jit_by_size(
+    function: Callable, size: Callable[..., int], static_argnames: tuple[str, ...] = ()
+) -> Callable:
     """Compile as `jax.jit` does, with less effort where there is little to do.
 
     Args:
         function: Pure, and not called from compiled code.
         size: Takes its arguments and says how many numbers its inner loop goes through.
-        options: For `jax.jit`.
+        static_argnames: Its arguments that are not arrays.
     """
-    usual = jax.jit(function, **options)
+    usual = jax.jit(function, static_argnames=static_argnames)
 
     @functools.cache
     def brief() -> Callable:
-        return jax.jit(function, compiler_options=effort(1), **options)
+        options = effort(1) | compiler_options()
+        pieces = in_pieces(function, static_argnames)
+        return jax.jit(pieces, static_argnames=static_argnames, compiler_options=options)
 
     @functools.wraps(function)
     def call(*args: Any, **named: Any) -> Any:

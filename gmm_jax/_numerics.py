@@ -119,9 +119,8 @@ def triangle_inverse(triangles: Float[Array, "*b d d"]) -> Float[Array, "*b d d"
     *batch, d, _ = triangles.shape
     size = 1 << (d - 1).bit_length()
     # Up to a power of two, ones on the diagonal change nothing.
-    wide = jnp.zeros((*batch, size, size), triangles.dtype).at[..., :d, :d].set(triangles)
-    rest = np.arange(d, size)
-    wide = wide.at[..., rest, rest].set(1)
+    rest = np.diag((np.arange(size) >= d).astype(triangles.dtype))
+    wide = jnp.pad(triangles, [(0, 0)] * len(batch) + [(0, size - d)] * 2) + rest
     inverses = 1 / jnp.diagonal(wide, axis1=-2, axis2=-1)[..., None, None]
     width = 1
     while width < size:

@@ -83,7 +83,8 @@ def kmeans_plus_plus(
             distances = jax.vmap(_squared_distance, (None, 1))(columns, columns[:, candidates])
             distances = jnp.minimum(distances, nearest)
             best = jnp.argmin(distances @ sample_weight)
-            return chosen.at[i].set(candidates[best]), distances[best]
+            now = jnp.arange(n_components) == i
+            return jnp.where(now, candidates[best], chosen), distances[best]
 
         first = _pick(uniforms[0], sample_weight)[0]
         chosen = jnp.full(n_components, first)

@@ -190,7 +190,9 @@ def informed_conditionals(
         waits = (i < RISING) & (jnp.arange(n_chains) < n_informed)
         place = jnp.maximum(i - RISING, 0) // EVERY
         seen = info.statistics, info.references
-        places = jax.tree.map(lambda all, now: all.at[place].set(now), places, seen)
+        places = jax.tree.map(
+            lambda all, now: jax.lax.dynamic_update_index_in_dim(all, now, place, 0), places, seen
+        )
         return choose(waits, state, after), places
 
     state = gibbs.init(starts)

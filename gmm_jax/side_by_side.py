@@ -7,19 +7,18 @@ each instruction works on as many sets as fit a register.
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Float, Int
 
 from gmm_jax import em
 from gmm_jax._loop import iterate
 from gmm_jax._numerics import UNROLLED as LARGEST
 from gmm_jax._numerics import safe_log
+from gmm_jax._pieces import as_one
 from gmm_jax._pytree import rebuild
 from gmm_jax.families.limits import Limits
 from gmm_jax.mixture import Mixture
@@ -127,7 +126,7 @@ def _unrolled(
     blocks = jnp.moveaxis(data.reshape(d, *shape), 0, 1), sample_weight.reshape(shape)
     sums = jax.eval_shape(over_block, *_first(blocks))
     zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), sums)
-    totals, sums = _as_one(lambda *each: jax.lax.scan(add, zero, each)[0])(*blocks)
+    totals, sums = as_one(lambda *each: jax.lax.scan(add, zero, each)[0])(*blocks)
     totals, sums = jax.tree.map(lambda a: a.reshape(parts, s).sum(0), (totals, sums))
     stacked = jnp.stack([jnp.stack(each, -1) for each in sums], 1)
     statistics = jax.vmap(lambda c, a: c.from_features(a[:, 0], a[:, 1:]))(components, stacked)
@@ -139,39 +138,6 @@ def _sum_rows(a: Float[Array, "n s"]) -> Float[Array, "s"]:
         half = len(a) // 2
         a = jnp.concatenate([a[:half] + a[half : 2 * half], a[2 * half :]])
     return a[0]
-
-
-@functools.cache
-def compiler_options() -> dict[str, Any]:
-    """Options without which `_as_one` would be given large sums as library calls, for `jax.jit`.
-
-    Empty where the processor, or the version of the compiler, is another.
-    """
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    if jax.default_backend() != "cpu":
-        return {}
-    try:
-        jax.jit(lambda x: x, compiler_options=options)(0.0)
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return options
-
-
-def _as_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have the compiler for CPUs make one piece of code of a loop of small array operations.
-
-    Otherwise it calls each of them, on two threads where it finds two that are independent, which
-    costs more than what they do. `function` must be free of library calls (LAPACK), sorts and
-    scatters, and is to be compiled with `compiler_options`.
-    """
-    if not compiler_options():
-        return function
-
-    def tagged(*arguments):
-        with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
-            return jax.jit(function)(*arguments)
-
-    return tagged
 
 
 def _about_means(components: Any) -> tuple[Any, Any]:
@@ -211,6 +177,6 @@ def run(
 
     # The triangles of larger matrices are found by library calls.
     simple = _can_unroll(starts, data, incomplete) and len(data) <= LARGEST
-    path, history, steps = (_as_one(loop) if simple else loop)(em.begin(starts))
+    path, history, steps = (as_one(loop) if simple else loop)(em.begin(starts))
     status = em.conclude(path, size, limits)
     return em.Fit(path.mixtures, path.objective, status, steps, history)

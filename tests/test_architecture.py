@@ -11,7 +11,7 @@ import gmm_jax
 
 PACKAGE = Path(gmm_jax.__file__).parent
 FLOORS = [  # from the ground up; a module imports from lower floors, and from its own package
-    {"_sharding"},
+    {"_pieces", "_sharding"},
     {
         "_warnings",
         "_compile",

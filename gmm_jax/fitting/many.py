@@ -12,6 +12,7 @@ from jax import Array
 from gmm_jax import em, side_by_side
 from gmm_jax._checks import as_key
 from gmm_jax._data import Frame, bucket, float_dtype
+from gmm_jax._pieces import compiler_options
 from gmm_jax._pytree import rebuild
 from gmm_jax._sets import Sets, as_sets, framed
 from gmm_jax._warnings import warn
@@ -213,8 +214,7 @@ def _advance() -> Any:
         )
         return fit.mixtures, fit.objective, fit.status, fit.steps
 
-    options = side_by_side.compiler_options()
-    return jax.jit(advance, static_argnames="incomplete", compiler_options=options)
+    return jax.jit(advance, static_argnames="incomplete", compiler_options=compiler_options())
 
 
 def _blank(k: int, family: Any, event: tuple[int, ...]) -> Mixture:
