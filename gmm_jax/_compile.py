@@ -6,10 +6,7 @@ from typing import Any
 
 import jax
 
-from gmm_jax._pieces import compiler_options, in_pieces
-
-LITTLE = 2**16
-"""Numbers in an array of the inner loop up to which the compiler's last passes save no time."""
+from gmm_jax._pieces import LITTLE, compiler_options, in_pieces
 
 
 def effort(level: int) -> dict[str, Any]:

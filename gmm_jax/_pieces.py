@@ -18,6 +18,8 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 FEWEST, MOST = 4, 200
 """Operations in a piece. The compiler turns to several pieces at once."""
+LITTLE = 2**16
+"""Numbers in an array of a piece. Larger ones are worth several threads."""
 OPERATIONS = (
     "abs add add_any and argmax argmin bitcast_convert_type broadcast_in_dim cbrt ceil clamp "
     "concatenate cond convert_element_type copy cos cosh cumlogsumexp cummax cummin cumprod cumsum "
@@ -175,7 +177,24 @@ def _cut(steps: Sequence[JaxprEqn]) -> Iterator[list[JaxprEqn]]:
 
 
 def _joins(step: JaxprEqn) -> bool:
-    return _length(step) <= MOST and TOGETHER.issuperset(_operations(step))
+    """Whether a step can be in a piece with others."""
+    return _length(step) <= MOST and all(
+        own.primitive.name in TOGETHER
+        and all(getattr(v.aval, "size", 0) <= LITTLE for v in own.outvars)
+        for own in _within(step)
+    )
+
+
+def _length(step: JaxprEqn) -> int:
+    return sum(1 for _ in _within(step))
+
+
+def _within(step: JaxprEqn) -> Iterator[JaxprEqn]:
+    """It, and the steps that it is made of."""
+    yield step
+    for inner in jaxprs_in_params(step.params):
+        for own in inner.eqns:
+            yield from _within(own)
 
 
 def _variables(atoms: Iterable[Any]) -> list[Var]:
@@ -189,15 +208,3 @@ def _known(program: Jaxpr, inputs: Sequence[Any]) -> dict[Var, Any]:
 
 def _values(atoms: Iterable[Any], values: dict[Var, Any]) -> list[Any]:
     return [atom.val if isinstance(atom, Literal) else values[atom] for atom in atoms]
-
-
-def _operations(step: JaxprEqn) -> Iterator[str]:
-    """The names of what a step is made of."""
-    yield step.primitive.name
-    for inner in jaxprs_in_params(step.params):
-        for own in inner.eqns:
-            yield from _operations(own)
-
-
-def _length(step: JaxprEqn) -> int:
-    return sum(1 for _ in _operations(step))

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from gmm_jax._compile import jit_by_size
 from gmm_jax._progress import Report, in_rounds, silent
 
 ROUNDS = 10
@@ -88,13 +89,19 @@ def _kernel(arguments: Any, settings: tuple) -> tuple[Callable, Callable]:
     return lambda key, start: begin(start, n_warmup, **options, rng_key=key), step
 
 
-@functools.partial(jax.jit, static_argnames="settings")
+def _size(chains: Any, arguments: Any, *_: Any) -> int:
+    """How many data all chains go through, about."""
+    n_chains = jax.tree.leaves(chains)[0].shape[0]
+    return n_chains * max((np.size(leaf) for leaf in jax.tree.leaves(arguments)), default=1)
+
+
+@functools.partial(jit_by_size, size=_size, static_argnames=("settings",))
 def _begin(keys: Array, arguments: Any, starts: Any, settings: tuple) -> Any:
     """States of all chains."""
     return jax.vmap(_kernel(arguments, settings)[0])(keys, starts)
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "length"))
+@functools.partial(jit_by_size, size=_size, static_argnames=("settings", "length"))
 def advance(state: Any, arguments: Any, settings: tuple, length: int) -> tuple[Any, Any]:
     """Take `length` steps of all chains; returns their states, and positions and info (c, s)."""
     begin, step = _kernel(arguments, settings)

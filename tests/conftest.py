@@ -1,5 +1,6 @@
 """What several test files share: data, precisions, and exact answers by other means."""
 
+import collections
 import gc
 import itertools
 import os
@@ -42,6 +43,19 @@ def room_for_compiled_code():
     if mappings.exists() and mappings.read_text().count("\n") > 25_000:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="session")
+def compilations() -> collections.Counter:
+    """How often this process has compiled each function, by name; it goes on counting."""
+    counted: collections.Counter = collections.Counter()
+
+    def note(event: str, _: float, *, fun_name: str = "", **__: Any) -> None:
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            counted[fun_name.removeprefix("jit(").removesuffix(")")] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    return counted
 
 
 @pytest.fixture(scope="session")
