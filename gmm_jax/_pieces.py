@@ -9,6 +9,7 @@ run by one thread. Here whole programs are cut into pieces that are compiled so.
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -18,8 +19,9 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 FEWEST, MOST = 4, 200
 """Operations in a piece. The compiler turns to several pieces at once."""
-LITTLE = 2**16
-"""Numbers in an array of a piece. Larger ones are worth several threads."""
+LITTLE, PRODUCTS = 2**16, 2**15
+"""Numbers in an array of a piece, and products in one of matrices: more are worth several threads,
+and the library that is called otherwise."""
 OPERATIONS = (
     "abs add add_any and argmax argmin bitcast_convert_type broadcast_in_dim cbrt ceil clamp "
     "concatenate cond convert_element_type copy cos cosh cumlogsumexp cummax cummin cumprod cumsum "
@@ -178,11 +180,18 @@ def _cut(steps: Sequence[JaxprEqn]) -> Iterator[list[JaxprEqn]]:
 
 def _joins(step: JaxprEqn) -> bool:
     """Whether a step can be in a piece with others."""
-    return _length(step) <= MOST and all(
-        own.primitive.name in TOGETHER
-        and all(getattr(v.aval, "size", 0) <= LITTLE for v in own.outvars)
-        for own in _within(step)
-    )
+    return _length(step) <= MOST and all(map(_suits, _within(step)))
+
+
+def _suits(step: JaxprEqn) -> bool:
+    """Whether an operation, but for what it is made of, is one for pieces."""
+    size = max((getattr(v.aval, "size", 0) for v in step.outvars), default=0)
+    products = 0
+    if step.primitive.name == "dot_general":
+        (contracted, _), _ = step.params["dimension_numbers"]
+        shape: Any = getattr(step.invars[0].aval, "shape", ())
+        products = size * math.prod(shape[i] for i in contracted)
+    return step.primitive.name in TOGETHER and size <= LITTLE and products <= PRODUCTS
 
 
 def _length(step: JaxprEqn) -> int:

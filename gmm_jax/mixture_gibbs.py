@@ -29,7 +29,7 @@ class Arguments(NamedTuple):
 
 def size(key: Array, mixtures: Mixture, arguments: Arguments, *_: Any, **__: Any) -> int:
     """How many numbers a sweep goes through."""
-    return mixtures.weights.size * arguments.table.sample_weight.size
+    return mixtures.weights.size * arguments.table.points.size
 
 
 @functools.partial(jit_by_size, size=size, static_argnames=("named", "partial"))

@@ -155,7 +155,7 @@ _relabel = jax.jit(gibbs.relabel)
 def _size(
     key: Array, table: Table, prior: Any, floor: Array, family: Any, k: int, named: bool
 ) -> int:
-    return _number_of_chains(k) * k * table.sample_weight.size
+    return _number_of_chains(k) * k * table.points.size
 
 
 @functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_components", "named"))

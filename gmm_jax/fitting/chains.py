@@ -217,7 +217,7 @@ def _n_informed(n_chains: int) -> int:
 def _size(
     key: Array, arguments: mixture_gibbs.Arguments, known: Mixture, *, n_chains: int, **_: Any
 ) -> int:
-    return n_chains * known.n_components * arguments.table.sample_weight.size
+    return n_chains * known.n_components * arguments.table.points.size
 
 
 @functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_chains"))
