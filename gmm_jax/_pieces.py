@@ -128,11 +128,12 @@ def _together(
             _compute(step, own, _whole)
         return [own[v] for v in wanted], inputs
 
-    short = sum(map(_length, piece)) < FEWEST
-    results = (function if short else as_one(function))(list(values.values()))
     # XLA ends the process where it finds that a piece can do without one of its inputs. So all are
-    # results too, which nobody may leave out.
-    results, _ = jax.lax.optimization_barrier(results)
+    # results too, which nobody may leave out, and none is known to be a constant.
+    one = function if sum(map(_length, piece)) < FEWEST else as_one(function)
+    results, _ = jax.lax.optimization_barrier(
+        one(jax.lax.optimization_barrier(list(values.values())))
+    )
     return dict(zip(wanted, results, strict=True))
 
 

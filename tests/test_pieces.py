@@ -46,6 +46,20 @@ def branches(x):
     return jax.lax.cond(x.sum() > 0, lambda x: jnp.sin(x), lambda x: jnp.cos(x), x)
 
 
+def once(x):
+    """The compiler finds out that the outer loop runs once, and what its counter is."""
+
+    def step(i, x):
+        start = jnp.where(x + i > x, x + i, x - 1)
+
+        def inner(j, x):
+            return jnp.sort(jnp.tanh(x + j) * jnp.exp(-x) + start)
+
+        return jnp.clip(jax.lax.fori_loop(0, 3, inner, start), -9, 9)
+
+    return jax.lax.fori_loop(0, 1, step, x)
+
+
 def nothing(x):
     return x, 3.0, jnp.zeros(2)
 
@@ -59,7 +73,7 @@ def own_gradient(x):
     return jax.grad(lambda x: doubled(x).sum())(x) + doubled(x)
 
 
-PROGRAMS = straight, loop, until, library, branches, nothing, own_gradient
+PROGRAMS = straight, loop, until, library, branches, once, nothing, own_gradient
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
