@@ -15,7 +15,7 @@ LITTLE = 2**18
 def effort(level: int) -> dict[str, Any]:
     """Options for `jax.jit` on a CPU: 0, no optimisation, takes a third of the time; 1, two.
 
-    What the others do saves no time here, whatever the size.
+    What the levels above 1 do was found to save samplers 5 % of the time at most.
     """
     return {"xla_backend_optimization_level": level} if jax.default_backend() == "cpu" else {}
 

@@ -19,9 +19,9 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 FEWEST, MOST = 4, 200
 """Operations in a piece. The compiler turns to several pieces at once."""
-LITTLE, PRODUCTS = 2**16, 2**15
-"""Numbers in an array of a piece, and products in one of matrices: more are worth several threads,
-and the library that is called otherwise."""
+LARGEST, PRODUCTS = 2**16, 2**15
+"""Numbers in an array of a piece, and multiplications in a product of matrices: more are worth
+several threads, and the library that is called otherwise."""
 OPERATIONS = (
     "abs add add_any and argmax argmin bitcast_convert_type broadcast_in_dim cbrt ceil clamp "
     "concatenate cond convert_element_type copy cos cosh cumlogsumexp cummax cummin cumprod cumsum "
@@ -192,7 +192,7 @@ def _suits(step: JaxprEqn) -> bool:
         (contracted, _), _ = step.params["dimension_numbers"]
         shape: Any = getattr(step.invars[0].aval, "shape", ())
         products = size * math.prod(shape[i] for i in contracted)
-    return step.primitive.name in TOGETHER and size <= LITTLE and products <= PRODUCTS
+    return step.primitive.name in TOGETHER and size <= LARGEST and products <= PRODUCTS
 
 
 def _length(step: JaxprEqn) -> int:
