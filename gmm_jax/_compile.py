@@ -1,7 +1,9 @@
 """Compiling for little data, which takes longer than the run."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -20,9 +22,7 @@ def effort(level: int) -> dict[str, Any]:
     return {"xla_backend_optimization_level": level} if jax.default_backend() == "cpu" else {}
 
 
-def jit_by_size(
-    function: Callable, size: Callable[..., int], static_argnames: tuple[str, ...] = ()
-) -> Callable:
+class jit_by_size:
     """Compile as `jax.jit` does, but sooner on a CPU, and soonest where there is little to do.
 
     Args:
@@ -31,14 +31,46 @@ def jit_by_size(
         static_argnames: Its arguments that are not arrays.
     """
 
-    @functools.cache
-    def compiled(little: bool) -> Callable:
-        options = effort(1) | (compiler_options() if little else {})
-        chosen = in_pieces(function, static_argnames) if little else function
-        return jax.jit(chosen, static_argnames=static_argnames, compiler_options=options)
+    def __init__(
+        self, function: Callable, size: Callable[..., int], static_argnames: tuple[str, ...] = ()
+    ) -> None:
+        self.function, self.size, self.static_argnames = function, size, static_argnames
+        self.compiled: dict[bool, Any] = {}
+        functools.update_wrapper(self, function)
 
-    @functools.wraps(function)
-    def call(*args: Any, **named: Any) -> Any:
-        return compiled(size(*args, **named) <= LITTLE)(*args, **named)
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self._chosen(*args, **named)(*args, **named)
 
-    return call
+    def lower(self, *args: Any, **named: Any) -> Any:
+        """Trace for such arguments or others of their shapes, as what `jax.jit` returns does."""
+        return self._chosen(*args, **named).lower(*args, **named)
+
+    def _chosen(self, *args: Any, **named: Any) -> Any:
+        little = self.size(*args, **named) <= LITTLE
+        if little not in self.compiled:
+            static, options = self.static_argnames, effort(1)
+            options |= compiler_options() if little else {}
+            function = in_pieces(self.function, static) if little else self.function
+            jitted = jax.jit(function, static_argnames=static, compiler_options=options)
+            self.compiled[little] = jitted
+        return self.compiled[little]
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[Callable[..., Any]]:
+    """Compile several programs at the same time, before they are first called.
+
+    Yields a function that takes what `jax.jit` or `jit_by_size` returned, and arguments or their
+    shapes; it returns the shapes of the results. When the context ends all are compiled.
+    """
+    with ThreadPoolExecutor() as threads:
+
+        def prepare(function: Any, *args: Any, **named: Any) -> Any:
+            lowered = function.lower(*args, **named)
+            compiling.append(threads.submit(lowered.compile))
+            return lowered.out_info
+
+        compiling = []
+        yield prepare
+        for program in compiling:
+            program.result()

@@ -64,6 +64,25 @@ def weigh(particles: Any, log_weight: Callable, arguments: Any) -> Float[Array, 
     return log_weight(particles, arguments)
 
 
+def get_ready(
+    prepare: Callable[..., Any],
+    key: Array,
+    target: Target,
+    arguments: Any,
+    *,
+    n_particles: int,
+    n_draws: int,
+    chunk_size: int = 1024,
+) -> Any:
+    """Compile what `run` will call, by what `at_once` gave; returns the shapes of a chunk."""
+    particles = prepare(draw, key, target.propose, arguments, size=chunk_size)
+    weights = prepare(weigh, particles, target.log_weight, arguments)
+    every = jax.ShapeDtypeStruct((n_particles,), weights.dtype)
+    prepare(systematic, key, every, n_draws)
+    prepare(_figures, every)
+    return particles
+
+
 def run(
     key: Array,
     target: Target,

@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Float
 
 from gmm_jax import em_starts, gibbs, nuts
+from gmm_jax._compile import jit_by_size
 from gmm_jax._progress import Report, silent
 from gmm_jax.mixture import Mixture
 from gmm_jax.priors.components import resolved
@@ -164,7 +165,12 @@ def _scattered(key: Array, free: dict[str, Array]) -> dict[str, Array]:
     return {n: a + SCATTER * jax.random.normal(keys[n], a.shape, a.dtype) for n, a in free.items()}
 
 
-@functools.partial(jax.jit, static_argnames=("family", "n_chains"))
+def _size(*given: Any, n_chains: int, **_: Any) -> int:
+    _, table, _, _, known, _ = given
+    return n_chains * known.n_components * table.points.size
+
+
+@functools.partial(jit_by_size, size=_size, static_argnames=("family", "n_chains"))
 def _starts(
     key: Array,
     table: Table,

@@ -25,7 +25,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import em_starts, finders, gibbs, importance
-from gmm_jax._compile import jit_by_size
+from gmm_jax._compile import at_once, jit_by_size
 from gmm_jax._numerics import log_sum_exp
 from gmm_jax._pytree import choose
 from gmm_jax.labellings import log_permanent
@@ -95,9 +95,15 @@ def sample(
         arguments = Arguments(table, prior, None, jnp.zeros(n_components))
         return importance.run(run_key, FROM_PRIOR, arguments, **sizes), None
     start_key, pilot_key = jax.random.split(arguments_key)
-    conditionals = informed_conditionals(
-        start_key, table, prior, floor, family, n_components, named
-    )
+    start = start_key, table, prior, floor, family, n_components, named
+    with at_once() as prepare:
+        every = prepare(informed_conditionals, *start)
+        batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), every)
+        shares = jax.ShapeDtypeStruct(jax.tree.leaves(batch)[0].shape[:1], table.points.dtype)
+        arguments = Arguments(table, prior, batch, shares)
+        particles = importance.get_ready(prepare, run_key, INFORMED, arguments, **sizes)
+        prepare(log_densities, particles, arguments)
+    conditionals = informed_conditionals(*start)
     conditionals = jax.device_get(conditionals)  # where taking parts needs no compiling
     n_batches, size = jax.tree.leaves(conditionals)[0].shape[:2]
     log_shares = np.full(size, -np.log(size), table.points.dtype)

@@ -142,6 +142,7 @@ def interrupt(monkeypatch, at):
             raise KeyboardInterrupt
         return advance(*arguments, **options)
 
+    interrupted.lower = advance.lower
     monkeypatch.setattr(mixture_gibbs, "advance", interrupted)
 
 

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from gmm_jax import convergence, em_starts, gibbs, mixture_gibbs
-from gmm_jax._compile import jit_by_size
+from gmm_jax._compile import at_once, jit_by_size
 from gmm_jax._progress import Report, in_rounds, telling
 from gmm_jax.fitting import agreement, jumping
 from gmm_jax.fitting.task import Sampled, Task
@@ -62,7 +62,14 @@ def by_gibbs(
         table, jax.tree.map(jnp.asarray, task.prior), task.floor, task.held
     )
     start_key, run_key, jumps_key = jax.random.split(key, 3)
-    mixtures = _starts(start_key, arguments, task.known, family=task.family, n_chains=n_chains)
+    options = dict(named=named and k <= MOST_COMPONENTS, partial=task.partial)
+    start = start_key, arguments, task.known
+    sizes_of_start = dict(family=task.family, n_chains=n_chains)
+    with at_once() as prepare:
+        shapes = prepare(_starts, *start, **sizes_of_start)
+        steps = jax.ShapeDtypeStruct((length,), task.floor.dtype)
+        prepare(mixture_gibbs.advance, run_key, shapes, arguments, steps, **options)
+    mixtures = _starts(*start, **sizes_of_start)
     origins = np.arange(n_chains)
     if particles is not None:
         n_informed = _n_informed(n_chains)
@@ -70,7 +77,6 @@ def by_gibbs(
         picked = np.linspace(0, len(particles.weights) - 1, taken.size).astype(int)
         mixtures = jax.tree.map(lambda a, b: a.at[taken].set(b[picked]), mixtures, particles)
         origins[taken] = taken[0]  # found together
-    options = dict(named=named and k <= MOST_COMPONENTS, partial=task.partial)
     with telling("Gibbs sampling", progress) as report:
         advance = functools.partial(mixture_gibbs.advance, **options)
         run = _rounds(run_key, advance, (mixtures, origins), arguments, task.n_free, sizes, report)
