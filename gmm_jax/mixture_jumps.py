@@ -11,13 +11,14 @@ that were proposed, and of those that stood there, tell the evidence (see `bridg
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gmm_jax import gibbs, mixture_gibbs
 from gmm_jax import mixture_posterior as weighed
@@ -39,28 +40,26 @@ class Arguments(NamedTuple):
     proposal: weighed.Arguments
 
 
+def n_places(n_components: int) -> int:
+    """How many conditionals jumps are proposed from."""
+    return max(n_components, min(MOST, MOST_SUMS // (n_components * 2**n_components)))
+
+
 def arguments_around(
-    key: Array,
-    draws: Mixture,
-    chains: mixture_gibbs.Arguments,
-    rows: Table,
-) -> tuple[Arguments, Int[np.ndarray, "m"]]:
-    """Take conditionals at draws, evenly spread over all; tell which draws these are.
+    key: Array, places: Mixture, chains: mixture_gibbs.Arguments, rows: Table
+) -> Arguments:
+    """Take conditionals.
 
     Args:
         key: Random key.
-        draws: s mixtures.
+        places: m mixtures.
         chains: The posterior; nothing is held.
         rows: The same points, one row for each.
     """
-    n_draws, k = draws.weights.shape
-    size = max(k, min(MOST, MOST_SUMS // (k * 2**k)))
-    picked = np.linspace(0, n_draws - 1, size).astype(int)
-    places = jax.tree.map(lambda a: jnp.asarray(a[picked]), draws)
-    conditionals = _conditionals(key, places, chains)
+    size = places.weights.shape[0]
+    conditionals = _conditionals(key, jax.tree.map(jnp.asarray, places), chains)
     log_shares = jnp.full(size, -np.log(size), rows.points.dtype)
-    proposal = weighed.Arguments(rows, chains.prior, conditionals, log_shares)
-    return Arguments(chains, proposal), picked
+    return Arguments(chains, weighed.Arguments(rows, chains.prior, conditionals, log_shares))
 
 
 @functools.partial(jit_by_size, size=mixture_gibbs.size)
@@ -70,7 +69,10 @@ def _conditionals(key: Array, mixtures: Mixture, arguments: mixture_gibbs.Argume
 
 
 def _size(key: Array, mixtures: Mixture, arguments: Arguments, **_: Any) -> int:
-    return mixture_gibbs.size(key, mixtures, arguments.chains)
+    table, log_shares = arguments.proposal.table, arguments.proposal.log_shares
+    d = math.prod(table.points.shape[2:])
+    pairs = mixtures.weights.size * mixtures.weights.shape[1] * log_shares.size
+    return max(mixture_gibbs.size(key, mixtures, arguments.chains), pairs * d**2)
 
 
 @functools.partial(jit_by_size, size=_size, static_argnames=("n_steps", "named", "partial"))

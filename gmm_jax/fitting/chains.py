@@ -29,6 +29,8 @@ WARM_UP, LEAST_WARM_UP = 5, 250
 """So many rounds before them, and so many steps at least."""
 ANNEALED = 2
 """Chains from the prior spend so many rounds at temperatures below 1, from the lowest."""
+SEARCHES = 4
+"""Where chains disagree, so many times as many have looked for what there is before they jump."""
 MARGIN = 10.0
 """Lost is who stands lower by so many nats, and one for every four parameters that are free."""
 DIVERGENT = 0.002
@@ -46,9 +48,10 @@ def by_gibbs(
 ) -> Sampled:
     """Run Gibbs chains, half of them from EM fits and half from the prior.
 
-    Where they disagree, or are worth little, they jump to where the others have been; and where the
-    `evidence` is wanted, which jumps tell. If there are `particles` that came not close enough to
-    the posterior, a quarter of the EM fits make room for some of them.
+    Where they disagree, or are worth little, more chains look for what there is, and they jump to
+    where any has been; and where the `evidence` is wanted, which jumps tell. If there are
+    `particles` that came not close enough to the posterior, a quarter of the EM fits make room for
+    some of them.
     """
     convergence.get_ready()
     table, k = task.table(), task.n_components
@@ -61,15 +64,14 @@ def by_gibbs(
     arguments = mixture_gibbs.Arguments(
         table, jax.tree.map(jnp.asarray, task.prior), task.floor, task.held
     )
-    start_key, run_key, jumps_key = jax.random.split(key, 3)
+    start_key, run_key, more_key, jumps_key = jax.random.split(key, 4)
     options = dict(named=named and k <= MOST_COMPONENTS, partial=task.partial)
-    start = start_key, arguments, task.known
-    sizes_of_start = dict(family=task.family, n_chains=n_chains)
+    start = dict(arguments=arguments, known=task.known, family=task.family, n_chains=n_chains)
     with at_once() as prepare:
-        shapes = prepare(_starts, *start, **sizes_of_start)
+        shapes = prepare(_starts, start_key, **start)
         steps = jax.ShapeDtypeStruct((length,), task.floor.dtype)
         prepare(mixture_gibbs.advance, run_key, shapes, arguments, steps, **options)
-    mixtures = _starts(*start, **sizes_of_start)
+    mixtures = _starts(start_key, **start)
     origins = np.arange(n_chains)
     if particles is not None:
         n_informed = _n_informed(n_chains)
@@ -79,15 +81,29 @@ def by_gibbs(
         origins[taken] = taken[0]  # found together
     with telling("Gibbs sampling", progress) as report:
         advance = functools.partial(mixture_gibbs.advance, **options)
-        run = _rounds(run_key, advance, (mixtures, origins), arguments, task.n_free, sizes, report)
-        rounds, origins = run
+
+        def run(key: Array, state: tuple[Mixture, np.ndarray], n_rounds: int) -> Any:
+            return _rounds(key, advance, state, arguments, task.n_free, (length, n_rounds), report)
+
+        rounds, origins = run(run_key, (mixtures, origins), sizes[1])
         draws, log_likelihood = agreement.joined(rounds, n_steps)
         sampled = agreement.sampled(task, draws, log_likelihood, n_steps, "Gibbs chains")
         if sampled.interrupted or not task.weighable or not (sampled.problem or evidence):
             return sampled
+        some = np.linspace(0, n_steps - 1, length).astype(int)
+        found = [(jax.tree.map(lambda a: a[:, some], draws), origins)]
+        try:
+            for i in range(1, SEARCHES if sampled.problem else 1):
+                own_key, own_run_key = jax.random.split(jax.random.fold_in(more_key, i))
+                others = _starts(own_key, **start), i * n_chains + np.arange(n_chains)
+                rounds, origins = run(own_run_key, others, 1)
+                found.append((agreement.joined(rounds, length)[0], origins))
+        except KeyboardInterrupt:
+            return sampled._replace(interrupted=True)
+        found = jax.tree.map(lambda *a: np.concatenate(a), *found)
         latest = jax.tree.map(lambda a: a[:, -1], draws)
         return jumping.go_on(
-            jumps_key, task, arguments, sampled, latest, origins, sizes, report, **options
+            jumps_key, task, arguments, sampled, latest, found, sizes, report, **options
         )
 
 
